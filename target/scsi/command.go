@@ -38,9 +38,14 @@ type Command struct {
 	Transfer int64
 
 	transport Transport
-	cancel    context.CancelFunc // set while the command runs in a goroutine of its own
-	state     state
 }
+
+// Bind prepares a pooled command for use: it forgets all of the previous one but keeps
+// the transport and the capacity of its buffers.
+func (c *Command) Bind(t Transport) { *c = Command{transport: t, In: c.In[:0], Sense: c.Sense[:0]} }
+
+// Complete hands the command back to its transport; the caller must not touch it again.
+func (c *Command) Complete() { c.transport.Done(c) }
 
 // Transport is what a device server needs of the transport that a command came over.
 type Transport interface {
