@@ -15,15 +15,19 @@ type Info struct {
 }
 
 // Store is a flat set of immutable-by-convention objects under one prefix of a
-// bucket or a directory. All methods may be called concurrently. Errors are
-// classified with Classify; a missing key is ErrNotFound.
+// bucket or a directory. All methods may be called concurrently. Keys are those
+// that CheckKey accepts, and no key may be a path prefix of another ("a" and "a/b"),
+// since not every backend can hold both. Errors are *Error; Transient tells those
+// that may pass from those that will not, and a missing key is ErrNotFound.
 type Store interface {
 	// Put stores body under key, replacing what was there. When it returns nil the
 	// object is durable. It returns the new ETag.
 	Put(ctx context.Context, key string, body []byte) (etag string, err error)
 
 	// PutIf stores body only if the object's present ETag is match; an empty match
-	// means that the key must not exist. Otherwise it returns ErrPrecondition.
+	// means that the key must not exist. Otherwise it returns ErrPrecondition. After
+	// any other error the write may or may not have taken effect. Put something into
+	// body that no other writer would (a nonce), so that it can be told whose it is.
 	PutIf(ctx context.Context, key string, body []byte, match string) (etag string, err error)
 
 	// GetRange returns n bytes from offset off (all of the rest if n < 0) and the

@@ -1,0 +1,6 @@
+package object
+
+import "context"
+
+// Probe is a stub.
+func Probe(ctx context.Context, s Store) error { return nil }
