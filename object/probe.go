@@ -5,10 +5,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"time"
 )
 
-// probePrefix is where Probe writes.
-const probePrefix = "probe/"
+const (
+	probePrefix  = "probe/"         // where Probe writes
+	probeCleanup = 10 * time.Second // how long it may take to clean up, also when its context has ended
+)
 
 // Probe checks, with a few small objects of its own, that a store keeps the promises that
 // data depends on: conditional writes are honoured, ranges are what was asked for, and
@@ -19,8 +22,10 @@ const probePrefix = "probe/"
 func Probe(ctx context.Context, s Store) (err error) {
 	p := probe{store: s, key: probePrefix + rand.Text()}
 	defer func() {
+		cleanCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeCleanup)
+		defer cancel()
 		// Cleaning up matters less than what was found.
-		if delErr := s.Delete(context.WithoutCancel(ctx), p.key); delErr != nil && err == nil {
+		if delErr := s.Delete(cleanCtx, p.key); delErr != nil && err == nil {
 			err = fmt.Errorf("probe the object store: delete: %w", delErr)
 		}
 	}()
@@ -122,14 +127,21 @@ func (p *probe) remove(ctx context.Context) error {
 		return fmt.Errorf("delete: %w", err)
 	}
 	_, err := p.store.Stat(ctx, p.key)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil
-	case err != nil:
+	if err == nil {
+		return errors.New("an object that was just deleted is still found. " +
+			"Use a store that is consistent after each write, and no cache in front of it")
+	}
+	if !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("look for a deleted object: %w", err)
 	}
-	return errors.New("an object that was just deleted is still found. " +
-		"Use a store that is consistent after each write, and no cache in front of it")
+	_, err = p.store.PutIf(ctx, p.key, []byte("sluice probe: must not be stored at all"), p.etag)
+	if err == nil {
+		return errors.New("the store creates an object although If-Match names one to replace. " + needsConditions)
+	}
+	if !errors.Is(err, ErrPrecondition) {
+		return fmt.Errorf("replace a deleted object (the store should say that the precondition failed): %w", err)
+	}
+	return nil
 }
 
 // check reads the object back after what just happened.

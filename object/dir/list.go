@@ -63,15 +63,11 @@ func (w *walk) folder(dir string) error {
 // names returns the names in a folder, those of folders with a slash at the end: that
 // is how they sort among the keys ("a-b" < "a/b" < "a0").
 func (w *walk) names(dir string) ([]string, error) {
-	d, err := w.store.root.Open(path.Join(".", dir))
-	if err != nil {
-		if errors.Is(missing(err), object.ErrNotFound) {
-			return nil, nil
-		}
-		return nil, err
+	entries, err := w.store.readDir(path.Join(".", dir))
+	if errors.Is(missing(err), object.ErrNotFound) {
+		return nil, nil
 	}
-	entries, err := d.ReadDir(-1)
-	if err = errors.Join(err, d.Close()); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	names := make([]string, 0, len(entries))
@@ -89,6 +85,15 @@ func (w *walk) names(dir string) ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+func (s *Store) readDir(dir string) ([]fs.DirEntry, error) {
+	d, err := s.root.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := d.ReadDir(-1)
+	return entries, errors.Join(err, d.Close())
 }
 
 // subfolder walks a folder unless no key in it can be wanted.

@@ -143,7 +143,7 @@ func (s *Store) syncDir(dir string) error {
 
 // removeStale removes the files that writers left behind before the given time.
 func (s *Store) removeStale(before time.Time) error {
-	entries, err := fs.ReadDir(s.root.FS(), tempDir)
+	entries, err := s.readDir(tempDir)
 	if err != nil {
 		return err
 	}
