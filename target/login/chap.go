@@ -55,9 +55,9 @@ func (a Algorithm) new() (hash.Hash, error) {
 
 const maxChallenge = 1024 // bytes of CHAP_C and CHAP_R (RFC 7143 12.1.3)
 
-// Response returns the answer to a CHAP challenge: the hash of the identifier, the secret
+// CHAPResponse returns the answer to a CHAP challenge: the hash of the identifier, the secret
 // and the challenge (RFC 1994 4.1). It fails if the algorithm is not one of those above.
-func Response(a Algorithm, id byte, secret Secret, challenge []byte) ([]byte, error) {
+func CHAPResponse(a Algorithm, id byte, secret Secret, challenge []byte) ([]byte, error) {
 	h, err := a.new()
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func Response(a Algorithm, id byte, secret Secret, challenge []byte) ([]byte, er
 
 // verify tells whether name and response are right, doing the same work whatever is wrong.
 func (c *CHAP) verify(a Algorithm, id byte, challenge []byte, name string, response []byte) (bool, error) {
-	want, err := Response(a, id, c.Secret, challenge)
+	want, err := CHAPResponse(a, id, c.Secret, challenge)
 	if err != nil {
 		return false, err
 	}

@@ -23,6 +23,7 @@ type Machine struct {
 	chap   dialogue
 
 	steps    int
+	received int // bytes of text
 	stage    pdu.Stage
 	first    pdu.LoginRequest // what later requests must agree with
 	seen     map[string]bool  // keys that may not be offered again
@@ -103,8 +104,8 @@ func (m *Machine) check(req *pdu.LoginRequest, data []byte) error {
 		return Refuse(pdu.LoginBadVersion, "initiator wants version %d at least, and we have 0", req.VersionMin)
 	case m.steps > maxSteps:
 		return Refuse(pdu.LoginInitiatorError, "no end after %d requests", maxSteps)
-	case len(data) > MaxRequestData || len(m.text)+len(data) > MaxText:
-		return Refuse(pdu.LoginInitiatorError, "too much text: %d bytes after %d", len(data), len(m.text))
+	case len(data) > MaxRequestData || m.received+len(data) > MaxText:
+		return Refuse(pdu.LoginInitiatorError, "too much text: %d bytes after %d", len(data), m.received)
 	case req.Transit && req.Continue:
 		return Refuse(pdu.LoginInitiatorError, "both T and C are set")
 	case req.CSG > pdu.StageOperational:
@@ -112,6 +113,7 @@ func (m *Machine) check(req *pdu.LoginRequest, data []byte) error {
 	case req.Transit && (req.NSG <= req.CSG || req.NSG == 2):
 		return Refuse(pdu.LoginInitiatorError, "next stage %d after stage %d", req.NSG, req.CSG)
 	}
+	m.received += len(data)
 	if m.steps == 1 {
 		m.first, m.stage = *req, req.CSG
 		m.params.ISID, m.params.CID = req.ISID, req.CID
@@ -139,6 +141,9 @@ func (m *Machine) handle(req *pdu.LoginRequest, pairs []Pair) error {
 		}
 		if m.seen[p.Key] {
 			return Refuse(pdu.LoginInitiatorError, "%s was offered before", p.Key)
+		}
+		if len(m.seen) == maxKeys {
+			return Refuse(pdu.LoginInitiatorError, "more than %d keys in one login", maxKeys)
 		}
 		m.seen[p.Key] = true
 		offers = append(offers, p)

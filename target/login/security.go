@@ -190,7 +190,7 @@ func (m *Machine) proveBack(id, value string) error {
 	case !c.MutualSecret.IsSet():
 		return Refuse(pdu.LoginAuthFailure, "the initiator wants mutual CHAP, for which no secret is configured")
 	}
-	response, err := Response(d.algorithm, byte(n), c.MutualSecret, challenge)
+	response, err := CHAPResponse(d.algorithm, byte(n), c.MutualSecret, challenge)
 	if err != nil {
 		return err
 	}

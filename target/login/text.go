@@ -12,13 +12,14 @@ const (
 	// MaxRequestData is the longest data segment of a Login Request in bytes: no other
 	// MaxRecvDataSegmentLength is in force before the full feature phase.
 	MaxRequestData = 8192
-	// MaxText is the longest text, over all PDUs that it is spread over, in bytes.
+	// MaxText is the longest text, over all PDUs that it is spread over, in bytes; and the
+	// most that a whole login may take.
 	MaxText = 64 << 10
 
-	maxKeys     = 256  // in one text
+	maxKeys     = 256  // in one text, and in one login
 	maxKeyName  = 63   // bytes (RFC 7143 6.1)
 	maxKeyValue = 8192 // bytes; RFC 7143 6.1 allows 255 unless a key says otherwise
-	maxSteps    = 256  // requests in one login
+	maxSteps    = 128  // requests in one login
 )
 
 // Pair is one key with its value.
