@@ -21,8 +21,12 @@ func HeaderDigest(h *Header, ahs []byte) uint32 {
 // DataDigest returns the digest of a data segment that is sent with padding of zeros.
 // Received padding need not be zeros: there, use UpdateDigest over what was received.
 func DataDigest(data []byte) uint32 {
-	var zeros [3]byte
-	return UpdateDigest(UpdateDigest(0, data), zeros[:Padding(len(data))])
+	tab := crc32.MakeTable(crc32.Castagnoli)
+	crc := ^crc32.Update(0, tab, data)
+	for range Padding(len(data)) { // by hand, since a slice of zeros would be allocated
+		crc = tab[byte(crc)] ^ crc>>8
+	}
+	return ^crc
 }
 
 // PutDigest writes a digest as it goes on the wire, least significant byte first.
