@@ -33,7 +33,9 @@ type Store interface {
 	// GetRange returns n bytes from offset off (all of the rest if n < 0) and the
 	// ETag of the object that they came from. Fewer bytes than asked for is an error
 	// unless the object ends inside the range; a range that starts at or behind the
-	// end of the object returns no bytes and no error.
+	// end of the object returns no bytes and no error. If the object is replaced
+	// meanwhile, the ETag may be that of the version before the bytes', never of one
+	// after: a PutIf with it fails rather than replace what its writer has not seen.
 	GetRange(ctx context.Context, key string, off, n int64) (data []byte, etag string, err error)
 
 	// Stat describes the object.

@@ -13,6 +13,8 @@
 //   - A body that is shorter than its headers promise, a range other than the one asked
 //     for, or an answer without ETag is an error. A server that ignores Range and sends
 //     the whole object is understood.
+//   - The ETag and the bytes of one answer are taken to belong together or, on servers that
+//     look at a file's name twice (versitygw), the bytes to be the newer.
 //   - A body is read into one buffer of exactly its size, and sent from the caller's.
 //   - The payload is not hashed with SHA-256 for the signature, which would halve the
 //     rate of uploads; a CRC32C header lets the server refuse a body that was
