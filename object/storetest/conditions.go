@@ -155,8 +155,9 @@ func testReadersSeeWholeObjects(t *testing.T, s object.Store) {
 	close(done)
 	wg.Wait()
 	for _, r := range slices.Concat(reads[:]...) {
-		if version, ok := written[r.etag]; !ok || version > r.version {
-			t.Errorf("version %d was read with the ETag of version %d (known: %v)", r.version, version, ok)
+		// A Put that was retried may have left a version whose ETag nobody was told.
+		if version, ok := written[r.etag]; ok && version > r.version {
+			t.Errorf("version %d was read with the ETag of version %d", r.version, version)
 		}
 	}
 }
