@@ -26,8 +26,9 @@ type Store interface {
 
 	// PutIf stores body only if the object's present ETag is match; an empty match
 	// means that the key must not exist. Otherwise it returns ErrPrecondition. After
-	// any other error the write may or may not have taken effect. Put something into
-	// body that no other writer would (a nonce), so that it can be told whose it is.
+	// any other error the write may or may not have taken effect. Put a nonce into body:
+	// only then can it be told whose it is, and only then is its ETag new (many
+	// stores make ETags of the content, so old content brings its old ETag back).
 	PutIf(ctx context.Context, key string, body []byte, match string) (etag string, err error)
 
 	// GetRange returns n bytes from offset off (all of the rest if n < 0) and the
