@@ -36,10 +36,16 @@ type Guest struct {
 // ExitError is returned by [Guest.Run] when the script ended with another status than 0.
 type ExitError struct{ Status int }
 
-func (e *ExitError) Error() string { return fmt.Sprintf("the script in the guest ended with status %d", e.Status) }
+func (e *ExitError) Error() string {
+	return fmt.Sprintf("the script in the guest ended with status %d", e.Status)
+}
 
-// errNoResult means that the guest went away before its script ended.
-var errNoResult = errors.New("the guest ended before its script did")
+var (
+	// ErrNotStarted means that the guest never came up; another backend may do better.
+	ErrNotStarted = errors.New("the guest did not start")
+
+	errNoResult = errors.New("the guest ended before its script did")
+)
 
 // Cache returns the directory that build.sh fills: guest under $SLUICE_TEST_CACHE, or
 // else under sluice-test in the user's cache directory.
@@ -73,16 +79,17 @@ func (g Guest) Run(ctx context.Context, script string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("starting the guest: %w", err)
 	}
-	defer os.RemoveAll(scratch)
+	defer func() { _ = os.RemoveAll(scratch) }()
 
 	cmd := g.command(ctx, network, control.Addr().(*net.TCPAddr).Port, scratch)
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting the guest: %w", err)
 	}
-	done := make(chan error, 1)
+	done := make(chan struct{})
 	go func() {
-		done <- cmd.Wait()
+		_ = cmd.Wait()  // how the guest ended says nothing about the script
 		control.Close() // wakes Accept when the guest never called
+		close(done)
 	}()
 	result := serve(control, script, out)
 	if result != nil && !errors.As(result, new(*ExitError)) {
@@ -99,7 +106,7 @@ func (g Guest) Run(ctx context.Context, script string, out io.Writer) error {
 func serve(control net.Listener, script string, out io.Writer) error {
 	conn, err := control.Accept()
 	if err != nil {
-		return errNoResult
+		return ErrNotStarted
 	}
 	defer conn.Close()
 	if _, err := fmt.Fprintf(conn, "%d\n%s", len(script), script); err != nil {

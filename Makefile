@@ -1,0 +1,61 @@
+# The commands of every day. "make run" and "make test" are all that a newcomer needs;
+# docs/TESTING.md says what each test proves.
+
+GO       ?= go
+N        ?= 100
+FUZZTIME ?= 5s
+# The product's own packages, and the tests that run the whole of it.
+UNIT      = $$($(GO) list ./... | grep -v '^sluice/test/')
+LINTER    = $$($(GO) tool -C tools/lint -n golangci-lint)
+
+# GOTEST runs go test with the given arguments and reports: failures, what was left
+# out and why, counts. The events stay in bin/events for a summary over several runs.
+define GOTEST
+	@mkdir -p bin/events
+	@$(GO) build -o bin/report ./test/report
+	@set -o pipefail; $(GO) test -json $(1) | tee bin/events/$@.json | bin/report
+endef
+SHELL = /bin/bash
+
+.PHONY: build run setup test unit race lint fuzz crash bench clean
+
+build: ## the program, static, in bin/sluice
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/sluice ./cmd/sluice
+
+run: build ## a gateway on the embedded store with a volume "demo"; Ctrl-C ends it
+	@test/demo.sh
+
+setup: ## what the tests need: Debian packages, the S3 server, the guest
+	@test/setup.sh
+
+test: setup build ## everything, with real initiators and a real S3 server
+	$(call GOTEST,-timeout 15m -shuffle on ./...)
+
+unit: ## the packages' own tests only
+	$(call GOTEST,-shuffle on $(UNIT))
+
+race: ## the packages' own tests under the race detector
+	$(call GOTEST,-race -short -shuffle on $(UNIT))
+
+lint: ## vet, golangci-lint (.golangci.yml), formatting
+	$(GO) vet ./...
+	$(LINTER) run ./...
+
+fuzz: ## every fuzzer for FUZZTIME
+	@set -e; for package in $(UNIT); do \
+		for fuzzer in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "== $$package $$fuzzer"; \
+			$(GO) test -run '^$$' -fuzz "^$$fuzzer\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+crash: build ## kill -9 under load, N times each test
+	SLUICE_CRASHES=$(N) $(GO) test -v -count 1 -timeout 0 ./test/crash
+
+bench: build ## against tgt, istgt and s3backer; QUICK=1 takes two minutes; writes docs/PERFORMANCE.md
+	@test/setup.sh bench
+	SLUICE_BENCH=$(if $(QUICK),quick,full) SLUICE_BIN=bin/sluice $(GO) test -v -count 1 -timeout 0 ./test/bench
+
+clean: ## what building and testing left in this directory
+	rm -rf bin run
