@@ -42,6 +42,7 @@ func Run(t *testing.T, open Open) {
 		{"ListOrder", testListOrder},
 		{"ListPages", testListPages},
 		{"Canceled", testCanceled},
+		{"Model", testModel},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, open(t)) })
 	}
