@@ -85,8 +85,8 @@ func (l *line) expand(v string, from map[string]string) string {
 	v = strings.ReplaceAll(v, "$C", from["CHAP_C"])
 	for _, open := range []string{"$R(", "$M("} {
 		if at := strings.Index(v, open); at >= 0 {
-			key, _, _ := strings.Cut(v[at+3:], ")")
-			v = v[:at] + respond(l.heard["CHAP_A"], from["CHAP_I"], strings.ReplaceAll(key, "_", " "), from["CHAP_C"])
+			key, rest, _ := strings.Cut(v[at+3:], ")")
+			v = v[:at] + respond(l.heard["CHAP_A"], from["CHAP_I"], strings.ReplaceAll(key, "_", " "), from["CHAP_C"]) + rest
 		}
 	}
 	return v

@@ -8,21 +8,21 @@ import (
 const redacted = "[redacted]"
 
 // Secret is a CHAP secret, which can be used but not shown: printed, logged, or marshalled
-// to JSON or text it is "[redacted]". The zero Secret is unset. The bytes are behind a
-// pointer, so that fmt does not reach them through an unexported field either.
-type Secret struct{ p *[]byte }
+// to JSON or text it is "[redacted]". The zero Secret is unset. The bytes are held by a
+// function, since fmt follows even pointers in unexported fields, where it calls no
+// methods.
+type Secret struct{ reveal func() []byte }
 
 // NewSecret returns a secret of these bytes, unset if there are none.
 func NewSecret(secret string) Secret {
 	if secret == "" {
 		return Secret{}
 	}
-	b := []byte(secret)
-	return Secret{&b}
+	return Secret{func() []byte { return []byte(secret) }}
 }
 
 // IsSet tells whether there is a secret.
-func (s Secret) IsSet() bool { return s.p != nil }
+func (s Secret) IsSet() bool { return s.reveal != nil }
 
 // Len returns the length of the secret in bytes.
 func (s Secret) Len() int { return len(s.bytes()) }
@@ -31,10 +31,10 @@ func (s Secret) Len() int { return len(s.bytes()) }
 func (s Secret) Equal(t Secret) bool { return subtle.ConstantTimeCompare(s.bytes(), t.bytes()) == 1 }
 
 func (s Secret) bytes() []byte {
-	if s.p == nil {
+	if s.reveal == nil {
 		return nil
 	}
-	return *s.p
+	return s.reveal()
 }
 
 // String returns "[redacted]".
