@@ -11,6 +11,7 @@ import (
 	"net/url"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -128,13 +129,28 @@ func isNetwork(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// short drops the SDK's own chain of "operation error S3: ...", since object.Error says
-// what was being done, but keeps the request's id and the server's words.
+// short says in one line what went wrong, without the SDK's own chain of "operation error
+// S3: ..." (object.Error says what was being done) but with the server's code and words.
 func short(err error) error {
-	if op, ok := errors.AsType[*smithy.OperationError](err); ok {
-		return op.Err
+	apiErr, ok := errors.AsType[smithy.APIError](err)
+	if !ok {
+		if sendErr, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {
+			return sendErr.Err
+		}
+		if opErr, ok := errors.AsType[*smithy.OperationError](err); ok {
+			return opErr.Err
+		}
+		return err
 	}
-	return err
+	text := fmt.Sprintf("%s (HTTP status %d", apiErr.ErrorCode(), statusOf(err))
+	if re, ok := errors.AsType[*awshttp.ResponseError](err); ok && re.ServiceRequestID() != "" {
+		text += ", request " + re.ServiceRequestID()
+	}
+	text += ")"
+	if message := apiErr.ErrorMessage(); message != "" {
+		text += ": " + message
+	}
+	return errors.New(text)
 }
 
 // credentialsError says that the SDK found no credentials to sign with.

@@ -198,3 +198,15 @@ func TestMissingObjectInAnExistingBucket(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestErrorText(t *testing.T) {
+	s := fake(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Amz-Request-Id", "R1")
+		answerError(w, http.StatusForbidden, "AccessDenied")
+	})
+	_, err := s.Put(t.Context(), "key", nil)
+	const want = `object put "key": the object store refuses us: AccessDenied (HTTP status 403, request R1): told so`
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}

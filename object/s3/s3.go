@@ -157,7 +157,7 @@ func (s *Store) failHead(ctx context.Context, key string, err error) error {
 	}
 	if _, err := s.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.opts.Bucket}); err != nil {
 		if statusOf(err) == http.StatusNotFound {
-			err = fmt.Errorf("%w: there is no bucket %q: %w", object.ErrRefused, s.opts.Bucket, err)
+			err = fmt.Errorf("%w: there is no bucket %q", object.ErrRefused, s.opts.Bucket)
 			return &object.Error{Op: object.OpStat, Key: key, Err: err}
 		}
 		return s.fail(ctx, object.OpStat, key, err)
