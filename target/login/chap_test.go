@@ -105,3 +105,30 @@ func TestChallengesAreFresh(t *testing.T) {
 			I 0 CHAP_A=5
 			T 0 CHAP_A=5 CHAP_I=7 CHAP_C=0x`+hex.EncodeToString([]byte("sixteen byte str"))))
 }
+
+// The name must be right as well as the response, and an unset secret proves nothing.
+func TestVerify(t *testing.T) {
+	challenge := []byte("sixteen byte str")
+	for _, c := range []struct {
+		name, user, secret string
+		want               bool
+	}{
+		{"right", user, secret, true},
+		{"wrong secret", user, mutualSecret, false},
+		{"wrong name", "bob", secret, false},
+		{"prefix of the name", "alic", secret, false},
+		{"unset secret", user, "", false},
+	} {
+		chap := &CHAP{User: user, Secret: NewSecret(secret)}
+		if c.secret == "" {
+			chap.Secret = Secret{}
+		}
+		response, err := CHAPResponse(SHA256, 7, NewSecret(c.secret), challenge)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := chap.verify(SHA256, 7, challenge, c.user, response); err != nil || got != c.want {
+			t.Errorf("%s: %v, %v", c.name, got, err)
+		}
+	}
+}

@@ -154,7 +154,7 @@ func TestInitiators(t *testing.T) {
 			if got := l.m.Params(); got != want {
 				t.Errorf("got\n%+v, want\n%+v", got, want)
 			}
-			if got, err := l.send("1>3"); err == nil {
+			if got, _ := l.send("1>3"); got != "refused 020b" {
 				t.Errorf("a request after the end was answered %s", got)
 			}
 		})
