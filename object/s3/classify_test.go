@@ -54,62 +54,69 @@ var operations = map[object.Op]func(context.Context, object.Store) error{
 	object.OpDelete: func(ctx context.Context, s object.Store) error { return s.Delete(ctx, "k") },
 }
 
-func TestErrors(t *testing.T) {
-	const (
-		passing = "transient"
-		final   = "final"
-	)
-	meaning := func(err error) string {
-		switch {
-		case err == nil:
-			return "none"
-		case object.Transient(err):
-			return passing
-		case errors.Is(err, object.ErrNotFound):
-			return "not found"
-		case errors.Is(err, object.ErrPrecondition):
-			return "precondition"
-		case errors.Is(err, object.ErrRefused):
-			return "refused"
-		}
-		return final
+// What the caller of a Store makes of a failure.
+const (
+	passing = "transient"
+	final   = "final"
+)
+
+func meaning(err error) string {
+	switch {
+	case err == nil:
+		return "none"
+	case object.Transient(err):
+		return passing
+	case errors.Is(err, object.ErrNotFound):
+		return "not found"
+	case errors.Is(err, object.ErrPrecondition):
+		return "precondition"
+	case errors.Is(err, object.ErrRefused):
+		return "refused"
 	}
-	type exceptions map[object.Op]string
-	for _, test := range []struct {
-		status int
-		code   string
-		want   string
-		but    exceptions
-	}{
-		{500, "InternalError", passing, nil},
-		{502, "", passing, nil},
-		{503, "SlowDown", passing, nil},
-		{504, "", passing, nil},
-		{429, "TooManyRequests", passing, nil},
-		{408, "", passing, nil},
-		{400, "RequestTimeout", passing, exceptions{object.OpStat: final}}, // a HEAD gets no code
-		{400, "BadDigest", passing, exceptions{object.OpStat: final}},
-		{400, "ExpiredToken", passing, exceptions{object.OpStat: final}},
-		{400, "InvalidArgument", final, nil},
-		{400, "", final, nil},
-		{501, "NotImplemented", final, nil},
-		{401, "", "refused", nil},
-		{403, "AccessDenied", "refused", nil},
-		{403, "InvalidAccessKeyId", "refused", nil},
-		{403, "SignatureDoesNotMatch", "refused", nil},
-		{403, "RequestTimeTooSkewed", passing, exceptions{object.OpStat: "refused"}},
-		{301, "PermanentRedirect", "refused", nil},
-		{307, "TemporaryRedirect", passing, nil},
-		{404, "NoSuchKey", "not found", exceptions{
-			object.OpPutIf: "precondition", object.OpDelete: "none",
-			object.OpStat: "refused", // since this server has no bucket, either
-		}},
-		{404, "NoSuchBucket", "refused", nil},
-		{404, "", passing, exceptions{object.OpStat: "refused"}},
-		{412, "PreconditionFailed", "precondition", nil},
-		{409, "ConditionalRequestConflict", passing, exceptions{object.OpPutIf: "precondition"}},
-		{409, "OperationAborted", passing, exceptions{object.OpPutIf: "precondition"}},
-	} {
+	return final
+}
+
+type exceptions map[object.Op]string
+
+// answers lists what servers answer when they fail, and what it means.
+var answers = []struct {
+	status int
+	code   string
+	want   string
+	but    exceptions
+}{
+	{500, "InternalError", passing, nil},
+	{502, "", passing, nil},
+	{503, "SlowDown", passing, nil},
+	{504, "", passing, nil},
+	{429, "TooManyRequests", passing, nil},
+	{408, "", passing, nil},
+	{400, "RequestTimeout", passing, exceptions{object.OpStat: final}}, // a HEAD gets no code
+	{400, "BadDigest", passing, exceptions{object.OpStat: final}},
+	{400, "ExpiredToken", passing, exceptions{object.OpStat: final}},
+	{400, "InvalidArgument", final, nil},
+	{400, "", final, nil},
+	{501, "NotImplemented", final, nil},
+	{401, "", "refused", nil},
+	{403, "AccessDenied", "refused", nil},
+	{403, "InvalidAccessKeyId", "refused", nil},
+	{403, "SignatureDoesNotMatch", "refused", nil},
+	{403, "RequestTimeTooSkewed", passing, exceptions{object.OpStat: "refused"}},
+	{301, "PermanentRedirect", "refused", nil},
+	{307, "TemporaryRedirect", passing, nil},
+	{404, "NoSuchKey", "not found", exceptions{
+		object.OpPutIf: "precondition", object.OpDelete: "none",
+		object.OpStat: "refused", // since this server has no bucket, either
+	}},
+	{404, "NoSuchBucket", "refused", nil},
+	{404, "", passing, exceptions{object.OpStat: "refused"}},
+	{412, "PreconditionFailed", "precondition", nil},
+	{409, "ConditionalRequestConflict", passing, exceptions{object.OpPutIf: "precondition"}},
+	{409, "OperationAborted", passing, exceptions{object.OpPutIf: "precondition"}},
+}
+
+func TestErrors(t *testing.T) {
+	for _, test := range answers {
 		t.Run(fmt.Sprint(test.status, test.code), func(t *testing.T) {
 			requests := 0
 			s := fake(t, func(w http.ResponseWriter, r *http.Request) {
