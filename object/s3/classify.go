@@ -98,6 +98,11 @@ func classifyStatus(op object.Op, status int) (kind error, transient bool) {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusTemporaryRedirect,
 		http.StatusNotFound: // of something else than a key: a proxy between its deployments
 		return nil, true
+	case http.StatusBadRequest:
+		if op == object.OpStat {
+			// The answer to a HEAD has no code: an expired token, as far as is known.
+			return object.ErrRefused, false
+		}
 	case http.StatusNotImplemented:
 		return nil, false
 	}

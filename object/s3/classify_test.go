@@ -91,11 +91,11 @@ var answers = []struct {
 	{504, "", passing, nil},
 	{429, "TooManyRequests", passing, nil},
 	{408, "", passing, nil},
-	{400, "RequestTimeout", passing, exceptions{object.OpStat: final}}, // a HEAD gets no code
-	{400, "BadDigest", passing, exceptions{object.OpStat: final}},
-	{400, "ExpiredToken", passing, exceptions{object.OpStat: final}},
-	{400, "InvalidArgument", final, nil},
-	{400, "", final, nil},
+	{400, "RequestTimeout", passing, exceptions{object.OpStat: "refused"}}, // a HEAD gets no code
+	{400, "BadDigest", passing, exceptions{object.OpStat: "refused"}},
+	{400, "ExpiredToken", passing, exceptions{object.OpStat: "refused"}},
+	{400, "InvalidArgument", final, exceptions{object.OpStat: "refused"}},
+	{400, "", final, exceptions{object.OpStat: "refused"}},
 	{501, "NotImplemented", final, nil},
 	{401, "", "refused", nil},
 	{403, "AccessDenied", "refused", nil},
