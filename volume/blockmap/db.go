@@ -1,0 +1,78 @@
+package blockmap
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"syscall"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+)
+
+// OpenDB opens the index of a gateway, or makes a new one, with settings that keep its
+// memory small (about 60 MB whatever the size of the index). One index serves all volumes of
+// a gateway, and others' keys too: those of this package begin with 'b'.
+//
+// An index that exists but cannot be read is ErrCorrupt: move it away and rebuild it from
+// the bucket. An error of another kind (permissions, a full disk, another process that
+// has it open) says nothing about the index.
+func OpenDB(dir string, logger *slog.Logger) (*badger.DB, error) {
+	db, err := badger.Open(dbOptions(dir).WithLogger(bridge{logger}))
+	if err == nil {
+		return db, nil
+	}
+	if environmental(err) {
+		return nil, fmt.Errorf("opening the index in %s: %w", dir, err)
+	}
+	return nil, fmt.Errorf("opening the index in %s: %w: %w", dir, ErrCorrupt, err)
+}
+
+func dbOptions(dir string) badger.Options {
+	o := badger.DefaultOptions(dir)
+	o.MemTableSize = 8 << 20
+	o.NumMemtables = 2
+	o.NumLevelZeroTables = 2
+	o.NumLevelZeroTablesStall = 6
+	o.BlockCacheSize = 4 << 20
+	o.IndexCacheSize = 16 << 20
+	o.ValueLogFileSize = 32 << 20
+	// Pages (at most 7.2 KiB) stay in the LSM tree. In the value log they would be
+	// written twice and leave garbage that only a rewrite of whole files gives back; and
+	// the tree's log alone keeps the order of writes.
+	o.ValueThreshold = 64 << 10
+	o.BaseTableSize = 4 << 20
+	o.BaseLevelSize = 16 << 20
+	o.Compression = options.None
+	o.NumCompactors = 2
+	o.DetectConflicts = false
+	o.MetricsEnabled = false
+	o.SyncWrites = false
+	return o
+}
+
+// environmental tells errors that have a cause outside the index from those that say
+// that the index is damaged. When in doubt it is damaged: it can be rebuilt.
+func environmental(err error) bool {
+	for _, e := range []error{
+		fs.ErrPermission, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EMFILE, syscall.ENFILE,
+		syscall.ENOMEM, syscall.ENOTDIR, syscall.EAGAIN, syscall.EWOULDBLOCK, syscall.EINTR,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return strings.Contains(err.Error(), "directory lock")
+}
+
+// bridge passes badger's messages on. What badger calls information is detail here.
+type bridge struct{ log *slog.Logger }
+
+func (b bridge) Errorf(f string, a ...any)   { b.log.Error(text(f, a)) }
+func (b bridge) Warningf(f string, a ...any) { b.log.Warn(text(f, a)) }
+func (b bridge) Infof(f string, a ...any)    { b.log.Debug(text(f, a)) }
+func (b bridge) Debugf(f string, a ...any)   { b.log.Debug(text(f, a)) }
+
+func text(f string, a []any) string { return "index: " + strings.TrimSpace(fmt.Sprintf(f, a...)) }
