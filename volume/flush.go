@@ -1,0 +1,85 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// syncState lets flushes that arrive together share one sync.
+type syncState struct {
+	mu     sync.Mutex
+	synced uint64        // all appends up to this one survive a loss of power
+	busy   chan struct{} // closed when the running sync ends; nil if none runs
+}
+
+// Flush returns when all writes that were completed before it was called survive a loss
+// of power. It syncs every segment file that was written since its last sync, sealed
+// ones too. When a sync fails the volume stops: the kernel may have dropped the data,
+// and a second sync would report success.
+func (v *Volume) Flush(ctx context.Context) error {
+	v.stats.flushes.Add(1)
+	v.mu.Lock()
+	want := v.appends
+	v.mu.Unlock()
+	return v.syncTo(ctx, want)
+}
+
+func (v *Volume) syncTo(ctx context.Context, want uint64) error {
+	s := &v.sync
+	for {
+		if err := v.check(); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		if s.synced >= want {
+			s.mu.Unlock()
+			return nil
+		}
+		if busy := s.busy; busy != nil {
+			s.mu.Unlock()
+			select {
+			case <-busy:
+				continue
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		busy := make(chan struct{})
+		s.busy = busy
+		s.mu.Unlock()
+
+		upTo, err := v.syncAll()
+		s.mu.Lock()
+		if err == nil {
+			s.synced = upTo
+		}
+		s.busy = nil
+		s.mu.Unlock()
+		close(busy)
+		if err != nil {
+			v.fail(err)
+			return err
+		}
+	}
+}
+
+// syncAll syncs all unsynced segments, oldest first, and returns up to which append that reaches.
+func (v *Volume) syncAll() (upTo uint64, err error) {
+	v.mu.Lock()
+	upTo = v.appends
+	todo := v.unsynced
+	v.unsynced = nil
+	for _, o := range todo {
+		o.seg.Retain()
+	}
+	v.mu.Unlock()
+	for _, o := range todo {
+		if serr := o.w.Sync(); serr != nil {
+			err = errors.Join(err, fmt.Errorf("syncing segment %s: %w", o.seg.ID, serr))
+		}
+		o.seg.Release()
+	}
+	return upTo, err
+}

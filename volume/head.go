@@ -1,0 +1,273 @@
+package volume
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"sluice/object"
+	"sluice/volume/blockmap"
+	"sluice/volume/segment"
+)
+
+// headFormat is the version of head.json that this code writes. It refuses greater ones.
+const headFormat = 1
+
+// Mode says where the whole of a volume's data is.
+type Mode string
+
+// Cached volumes have all data in the bucket and hot blocks on local disk.
+const Cached Mode = "cached"
+
+// Owner is the gateway that serves a volume.
+type Owner struct {
+	Gateway string    `json:"gateway"` // the gateway's identity, a UUID
+	Host    string    `json:"host"`    // for people: where it ran
+	Renewed time.Time `json:"renewed"` // when it last said that it lives
+}
+
+// Span is the part of one attachment in a volume's history: the segments 1 to To of a
+// writer. While To is zero the attachment lasts, or its end is not known.
+type Span struct {
+	Writer uint32 `json:"writer"`
+	To     uint32 `json:"to,omitempty"`
+}
+
+// Head is the one mutable object of a volume, volumes/<id>/head.json. It is changed
+// only by compare-and-swap (If-Match).
+type Head struct {
+	Format  int       `json:"format"`
+	ID      uuid.UUID `json:"id"`
+	Name    string    `json:"name"`
+	Size    int64     `json:"size"` // bytes
+	Mode    Mode      `json:"mode"`
+	Created time.Time `json:"created"`
+
+	Epoch uint64 `json:"epoch"` // raised by each attachment
+	Owner *Owner `json:"owner,omitempty"`
+
+	// Spans are the attachments that wrote something, oldest first. Root is the newest root
+	// of the block map; the segments behind its position are replayed on top of it.
+	// Published is the last segment that was surely in the bucket,
+	// with all before it, when the head was written: a gap before it is damage, a gap
+	// behind it is where the history ends.
+	Root      *blockmap.Root `json:"root,omitempty"`
+	Spans     []Span         `json:"spans,omitempty"`
+	Published segment.ID     `json:"published,omitempty"`
+
+	// Nonce makes each written head unlike any other, so that a writer whose answer was
+	// lost can recognise its own success.
+	Nonce string `json:"nonce"`
+}
+
+// Errors of the catalogue and of ownership.
+var (
+	ErrNotFound = errors.New("no such volume")
+	ErrExists   = errors.New("a volume of that name exists")
+	ErrOwned    = errors.New("the volume is attached to another gateway")
+	ErrLost     = errors.New("another gateway has taken the volume over")
+	ErrDamaged  = errors.New("the volume's data in the bucket is damaged")
+)
+
+const volumesPrefix = "volumes/"
+
+func headKey(id uuid.UUID) string { return volumesPrefix + id.String() + "/head.json" }
+
+func decodeHead(key string, body []byte) (*Head, error) {
+	var h Head
+	if err := json.Unmarshal(body, &h); err != nil {
+		return nil, fmt.Errorf("%w: reading %s: %w", ErrDamaged, key, err)
+	}
+	if h.Format > headFormat {
+		return nil, fmt.Errorf("%s has format %d and this sluice knows formats up to %d: use a newer sluice", key, h.Format, headFormat)
+	}
+	if h.Format < 1 || h.ID == uuid.Nil || h.Size <= 0 || h.Size%segment.BlockSize != 0 || key != headKey(h.ID) {
+		return nil, fmt.Errorf("%w: %s is not a volume head", ErrDamaged, key)
+	}
+	return &h, nil
+}
+
+func readHead(ctx context.Context, store object.Store, id uuid.UUID) (*Head, string, error) {
+	key := headKey(id)
+	body, etag, err := store.GetRange(ctx, key, 0, -1)
+	if errors.Is(err, object.ErrNotFound) {
+		return nil, "", fmt.Errorf("volume %s: %w", id, ErrNotFound)
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("reading %s: %w", key, err)
+	}
+	h, err := decodeHead(key, body)
+	return h, etag, err
+}
+
+// writeHead stores h if the head in the bucket still has the ETag match (or does not
+// exist, for an empty match).
+func writeHead(ctx context.Context, store object.Store, h *Head, match string) (string, error) {
+	h.Nonce = uuid.NewString()
+	body, err := json.MarshalIndent(h, "", "  ")
+	if err != nil {
+		return "", fmt.Errorf("encoding head: %w", err)
+	}
+	etag, err := store.PutIf(ctx, headKey(h.ID), body, match)
+	if err != nil {
+		return "", fmt.Errorf("writing %s: %w", headKey(h.ID), err)
+	}
+	return etag, nil
+}
+
+// Create adds a volume of size bytes to the bucket. Names are unique among the volumes
+// of one bucket prefix: a name object, written only if it is not there, decides a race.
+func Create(ctx context.Context, store object.Store, name string, size int64) (*Head, error) {
+	h := &Head{Format: headFormat, ID: uuid.New(), Name: name, Size: size, Mode: Cached, Created: time.Now().UTC()}
+	// The head first: a name that leads nowhere would be an obstacle, a head without a name is only litter.
+	if _, err := writeHead(ctx, store, h, ""); err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(nameRecord{ID: h.ID})
+	if err != nil {
+		return nil, fmt.Errorf("encoding name: %w", err)
+	}
+	if _, err = store.PutIf(ctx, nameKey(name), body, ""); err != nil {
+		if derr := store.Delete(ctx, headKey(h.ID)); derr != nil {
+			err = errors.Join(err, derr)
+		}
+		if errors.Is(err, object.ErrPrecondition) {
+			return nil, fmt.Errorf("creating volume %q: %w", name, ErrExists)
+		}
+		return nil, fmt.Errorf("creating volume %q: %w", name, err)
+	}
+	return h, nil
+}
+
+type nameRecord struct {
+	ID uuid.UUID `json:"id"`
+}
+
+const namesPrefix = "names/"
+
+func nameKey(name string) string { return namesPrefix + name + ".json" }
+
+// Find returns the head of the volume called name.
+func Find(ctx context.Context, store object.Store, name string) (*Head, error) {
+	body, _, err := store.GetRange(ctx, nameKey(name), 0, -1)
+	if errors.Is(err, object.ErrNotFound) {
+		return nil, fmt.Errorf("volume %q: %w", name, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking up volume %q: %w", name, err)
+	}
+	var rec nameRecord
+	if err := json.Unmarshal(body, &rec); err != nil {
+		return nil, fmt.Errorf("%w: reading %s: %w", ErrDamaged, nameKey(name), err)
+	}
+	h, _, err := readHead(ctx, store, rec.ID)
+	if errors.Is(err, ErrNotFound) {
+		// Never taken for a new volume: its data may still be there.
+		return nil, fmt.Errorf("%w: volume %q has a name but no %s", ErrDamaged, name, headKey(rec.ID))
+	}
+	return h, err
+}
+
+// List returns the heads of all volumes in the bucket, in the order of their names.
+func List(ctx context.Context, store object.Store) ([]*Head, error) {
+	var heads []*Head
+	for info, err := range store.List(ctx, namesPrefix, "") {
+		if err != nil {
+			return nil, fmt.Errorf("listing volumes: %w", err)
+		}
+		name, ok := strings.CutSuffix(strings.TrimPrefix(info.Key, namesPrefix), ".json")
+		if !ok {
+			continue
+		}
+		h, err := Find(ctx, store, name)
+		if err != nil {
+			return nil, err
+		}
+		heads = append(heads, h)
+	}
+	return heads, nil
+}
+
+// Delete removes a volume that no gateway serves: its name at once, then all objects
+// that only it refers to.
+func Delete(ctx context.Context, store object.Store, name string) error {
+	h, err := Find(ctx, store, name)
+	if err != nil {
+		return err
+	}
+	if h.Owner != nil {
+		return fmt.Errorf("deleting volume %q: %w: detach it there first", name, ErrOwned)
+	}
+	h, etag, err := readHead(ctx, store, h.ID)
+	if err != nil {
+		return err
+	}
+	// The epoch goes up first, so that no gateway that still believes to own it can publish.
+	h.Epoch++
+	if _, err := writeHead(ctx, store, h, etag); err != nil {
+		return err
+	}
+	if err := store.Delete(ctx, nameKey(name)); err != nil {
+		return fmt.Errorf("deleting volume %q: %w", name, err)
+	}
+	return nil
+}
+
+// nextWriter hands out a number that no attachment of any volume in the bucket has had.
+func nextWriter(ctx context.Context, store object.Store) (uint32, error) {
+	const key = "writers.json"
+	type counter struct {
+		Last  uint32 `json:"last"`
+		Nonce string `json:"nonce"`
+	}
+	for {
+		var c counter
+		body, etag, err := store.GetRange(ctx, key, 0, -1)
+		switch {
+		case errors.Is(err, object.ErrNotFound):
+			if err := refuseSegments(ctx, store); err != nil {
+				return 0, err
+			}
+			etag = ""
+		case err != nil:
+			return 0, fmt.Errorf("reading %s: %w", key, err)
+		default:
+			dec := json.NewDecoder(bytes.NewReader(body))
+			if err := dec.Decode(&c); err != nil {
+				return 0, fmt.Errorf("%w: reading %s: %w", ErrDamaged, key, err)
+			}
+		}
+		if c.Last >= segment.MaxWriter {
+			return 0, fmt.Errorf("all %d writer numbers of this bucket are used: copy the volumes to a new prefix", segment.MaxWriter)
+		}
+		c.Last++
+		c.Nonce = uuid.NewString()
+		if body, err = json.Marshal(c); err != nil {
+			return 0, fmt.Errorf("encoding %s: %w", key, err)
+		}
+		if _, err = store.PutIf(ctx, key, body, etag); err == nil {
+			return c.Last, nil
+		}
+		if !errors.Is(err, object.ErrPrecondition) {
+			return 0, fmt.Errorf("writing %s: %w", key, err)
+		}
+	}
+}
+
+// refuseSegments returns an error if the bucket has segments: with the counter of writers
+// gone, new segments could take the names of old ones.
+func refuseSegments(ctx context.Context, store object.Store) error {
+	for info, err := range store.List(ctx, "segments/", "") {
+		if err != nil {
+			return fmt.Errorf("listing segments: %w", err)
+		}
+		return fmt.Errorf("%w: writers.json is missing although there are segments (%s)", ErrDamaged, info.Key)
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"sluice/volume/blockmap"
+	"sluice/volume/segment"
+)
+
+const (
+	// watchEvery is how often the head in the bucket is looked at for another owner, and
+	// renewEvery how often it is rewritten to say that this one lives.
+	watchEvery = 15 * time.Second
+	renewEvery = time.Minute
+
+	// checkpointEvery bounds what a restart replays, in sealed segments.
+	checkpointEvery = 64
+
+	// A root of the map is written after rootMin published segments at the earliest and
+	// rootMax at the latest; in between as soon as it costs less than 1/rootShare of the
+	// data that was uploaded since the one before.
+	rootMin   = 128
+	rootMax   = 4096
+	rootShare = 25
+)
+
+// keeper does a volume's housekeeping until ctx ends: it seals what is old, checkpoints
+// the map, writes roots, and watches over the ownership.
+func (v *Volume) keeper(ctx context.Context) {
+	tick := time.NewTicker(min(time.Second, v.opts.SealAfter))
+	defer tick.Stop()
+	watched, renewed := time.Now(), time.Now()
+	for {
+		select {
+		case <-tick.C:
+			v.sealOld(v.opts.SealAfter)
+		case <-v.wake:
+		case <-ctx.Done():
+			return
+		}
+		err := v.keepMap(ctx)
+		if now := time.Now(); err == nil && now.Sub(renewed) >= renewEvery {
+			renewed, watched = now, now
+			err = v.renew(ctx)
+		} else if err == nil && now.Sub(watched) >= watchEvery {
+			watched = now
+			err = v.watch(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			v.log.Warn("housekeeping failed; it will be tried again", "error", err)
+		}
+	}
+}
+
+func (v *Volume) wakeKeeper() {
+	select {
+	case v.wake <- struct{}{}:
+	default:
+	}
+}
+
+// keepMap writes a checkpoint and a root where they are due.
+func (v *Volume) keepMap(ctx context.Context) error {
+	v.mu.Lock()
+	sealed := v.sealed
+	v.mu.Unlock()
+	if sealed-v.checkpointed >= checkpointEvery || v.m.NeedsCheckpoint() {
+		if err := v.m.Checkpoint(ctx, sealed); err != nil {
+			return fmt.Errorf("writing a checkpoint of the block map: %w", err)
+		}
+		v.checkpointed = sealed
+	}
+	published, _ := v.queue.position()
+	v.considerRoot(published)
+	return v.finishRoot(ctx, published)
+}
+
+// considerRoot asks the next rotation to freeze the map when a new root is due.
+func (v *Volume) considerRoot(published segment.ID) {
+	since := published - v.rooted
+	if published < v.rooted || since < rootMin {
+		return
+	}
+	uploaded := v.stats.uploadedBytes.Load() - v.uploadedAtRoot
+	if since >= rootMax || v.m.DirtyRootBytes()*rootShare <= uploaded {
+		v.mu.Lock()
+		v.rootDue = v.frozen == nil
+		v.mu.Unlock()
+	}
+}
+
+// finishRoot writes the frozen map to the bucket once all that it names is there.
+func (v *Volume) finishRoot(ctx context.Context, published segment.ID) error {
+	v.mu.Lock()
+	frozen := v.frozen
+	v.mu.Unlock()
+	if frozen == nil || frozen.Position() > published {
+		return nil
+	}
+	root, err := v.writeRoot(ctx, frozen)
+	if err != nil {
+		return err
+	}
+	err = v.updateHead(ctx, func(h *Head) {
+		h.Root, h.Published = &root, published
+		h.Owner.Renewed = time.Now().UTC()
+	})
+	if err != nil {
+		return fmt.Errorf("publishing a root: %w", err)
+	}
+	v.mu.Lock()
+	v.frozen = nil
+	v.mu.Unlock()
+	frozen.Done()
+	v.rooted, v.uploadedAtRoot = frozen.Position(), v.stats.uploadedBytes.Load()
+	v.stats.roots.Add(1)
+	return nil
+}
+
+func (v *Volume) writeRoot(ctx context.Context, frozen *blockmap.Frozen) (blockmap.Root, error) {
+	key := fmt.Sprintf("%s%s/roots/%s", volumesPrefix, v.id, frozen.Position())
+	root, err := frozen.WriteRoot(ctx, v.opts.Store, key)
+	if err != nil {
+		return root, fmt.Errorf("writing a root of the block map: %w", err)
+	}
+	return root, nil
+}
+
+// renew says in the head that this gateway lives, and how far it has published.
+func (v *Volume) renew(ctx context.Context) error {
+	published, _ := v.queue.position()
+	err := v.updateHead(ctx, func(h *Head) {
+		h.Owner.Renewed, h.Published = time.Now().UTC(), published
+	})
+	if err != nil {
+		return fmt.Errorf("renewing the ownership: %w", err)
+	}
+	return nil
+}
+
+// watch looks whether another gateway has taken the volume over.
+func (v *Volume) watch(ctx context.Context) error {
+	v.headMu.Lock()
+	defer v.headMu.Unlock()
+	info, err := v.opts.Store.Stat(ctx, headKey(v.id))
+	if err == nil && info.ETag == v.etag {
+		return nil
+	}
+	if err == nil || errors.Is(err, ErrNotFound) {
+		err = v.rereadHead(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("watching the ownership: %w", err)
+	}
+	return nil
+}

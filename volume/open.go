@@ -1,0 +1,211 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"sluice/volume/blockmap"
+	"sluice/volume/segment"
+)
+
+// Open attaches a volume to this gateway: it takes the ownership, recovers the newest
+// state that the local segments and the bucket allow, and serves it. A volume that
+// another gateway owns is refused with ErrOwned unless force is set; then that gateway
+// stops at its next look at the head, and what it had not uploaded is lost.
+func Open(ctx context.Context, id uuid.UUID, opts Options, force bool) (*Volume, error) {
+	if opts.MapBytes == 0 {
+		opts.MapBytes = 64 << 20
+	}
+	if opts.SealAfter == 0 {
+		opts.SealAfter = 5 * time.Second
+	}
+	head, etag, err := readHead(ctx, opts.Store, id)
+	if err != nil {
+		return nil, err
+	}
+	if o := head.Owner; o != nil && o.Gateway != opts.Gateway && !force {
+		return nil, fmt.Errorf("attaching volume %q: %w: gateway %s on %s, last heard of %s",
+			head.Name, ErrOwned, o.Gateway, o.Host, o.Renewed.Format(time.RFC3339))
+	}
+	v := &Volume{
+		opts: opts, log: opts.Logger.With("volume", head.Name), id: id, head: head, etag: etag,
+		spares: make(chan spare, 1), wake: make(chan struct{}, 1),
+	}
+	v.size.Store(head.Size)
+	v.ahead.requests = make(chan extent, 2*prefetchers)
+	if err := v.attach(ctx); err != nil {
+		return nil, fmt.Errorf("attaching volume %q: %w", head.Name, err)
+	}
+	v.start()
+	return v, nil
+}
+
+// attach recovers the map and takes the ownership.
+func (v *Volume) attach(ctx context.Context) error {
+	rec, err := v.recover(ctx)
+	if err == nil {
+		err = v.own(ctx, rec)
+	}
+	if err != nil {
+		if v.m != nil {
+			err = errors.Join(err, v.m.Close())
+		}
+		return err
+	}
+	v.queue = newUploadQueue(rec.published)
+	for _, u := range rec.unsent {
+		v.opts.Buffer.add(u.blocks * segment.BlockSize)
+		v.queue.push(u)
+	}
+	v.sealed, v.rooted, v.checkpointed = rec.end, rec.rooted, rec.start
+	return nil
+}
+
+// own writes the new attachment into the head: a raised epoch, a writer number of its
+// own, and the history as it was recovered.
+func (v *Volume) own(ctx context.Context, rec *recovery) error {
+	writer, err := nextWriter(ctx, v.opts.Store)
+	if err != nil {
+		return err
+	}
+	next := *v.head
+	next.Epoch++
+	next.Owner = &Owner{Gateway: v.opts.Gateway, Host: v.opts.Host, Renewed: time.Now().UTC()}
+	next.Spans = append(rec.spans, Span{Writer: writer})
+	etag, err := writeHead(ctx, v.opts.Store, &next, v.etag)
+	if err != nil {
+		return fmt.Errorf("taking the ownership: %w", err)
+	}
+	v.head, v.etag, v.epoch = &next, etag, next.Epoch
+	v.last = segment.NewID(writer, 0)
+	return saveState(v.opts.DB, v.id, localState{Epoch: next.Epoch, Boot: v.opts.Boot})
+}
+
+func (v *Volume) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	v.stop = cancel
+	v.prepare(v.last.Next())
+	v.done.Go(func() { v.keeper(ctx) })
+	for range uploadWindow {
+		v.done.Go(func() { v.uploader(ctx) })
+	}
+	for range prefetchers {
+		v.done.Go(func() { v.prefetcher(ctx) })
+	}
+	v.queue.wake()
+}
+
+// Close stops serving: it makes all that was accepted durable on local disk, and leaves
+// what is not uploaded for the next Open on this gateway.
+func (v *Volume) Close() error {
+	v.mu.Lock()
+	v.rotate()
+	want, sealed := v.appends, v.sealed
+	v.mu.Unlock()
+	err := v.syncTo(context.Background(), want)
+	v.fail(ErrClosed)
+	v.stop()
+	v.done.Wait()
+	if v.open != nil {
+		err = errors.Join(err, v.discard(v.open))
+	}
+	if s := <-v.spares; s.open != nil {
+		err = errors.Join(err, v.discard(s.open))
+	}
+	if v.frozen != nil {
+		v.frozen.Done()
+	}
+	clean := err == nil
+	if clean {
+		err = v.m.Checkpoint(context.Background(), sealed)
+	}
+	if err = errors.Join(err, v.m.Close()); err == nil {
+		err = saveState(v.opts.DB, v.id, localState{Epoch: v.epoch, Boot: v.opts.Boot, Clean: true})
+	}
+	if err != nil {
+		return fmt.Errorf("closing volume %q: %w", v.head.Name, err)
+	}
+	return nil
+}
+
+// discard removes a segment file that took no appends.
+func (v *Volume) discard(o *openSegment) error {
+	o.seg.Release()
+	return v.opts.Cache.Discard(o.seg.ID)
+}
+
+// Upload seals what is open and returns when all that was accepted before is in the bucket.
+func (v *Volume) Upload(ctx context.Context) error {
+	v.mu.Lock()
+	v.rotate()
+	want := v.sealed
+	v.mu.Unlock()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if err := v.check(); err != nil {
+			return err
+		}
+		if published, waiting := v.queue.position(); published >= want || waiting == 0 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the upload: %w", ctx.Err())
+		}
+	}
+}
+
+// Detach uploads all, writes a root, and gives the ownership up, so that any gateway may
+// attach the volume. If ctx ends first the volume stays attached and goes on serving.
+// Nobody may write meanwhile. After success the volume is closed.
+func (v *Volume) Detach(ctx context.Context) error {
+	if err := v.Upload(ctx); err != nil {
+		return fmt.Errorf("detaching: %w", err)
+	}
+	v.mu.Lock()
+	frozen := v.m.Freeze(v.sealed)
+	old := v.frozen
+	v.frozen = nil
+	v.mu.Unlock()
+	if old != nil {
+		old.Done()
+	}
+	var root *blockmap.Root
+	if v.sealed != 0 {
+		r, err := v.writeRoot(ctx, frozen)
+		if err != nil {
+			frozen.Done()
+			return fmt.Errorf("detaching: %w", err)
+		}
+		root = &r
+	}
+	frozen.Done()
+	err := v.updateHead(ctx, func(h *Head) {
+		published, _ := v.queue.position()
+		h.Owner, h.Published = nil, published
+		if root != nil {
+			h.Root = root
+		}
+		closeSpan(h, v.sealed)
+	})
+	if err != nil {
+		return fmt.Errorf("detaching: %w", err)
+	}
+	return v.Close()
+}
+
+// closeSpan ends the current attachment's part of the history at its newest segment.
+func closeSpan(h *Head, end segment.ID) {
+	last := len(h.Spans) - 1
+	if h.Spans[last].Writer == end.Writer() {
+		h.Spans[last].To = end.Sequence()
+	} else {
+		h.Spans = h.Spans[:last]
+	}
+}

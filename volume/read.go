@@ -1,0 +1,161 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+
+	"sluice/volume/segment"
+)
+
+// ErrChecksum is returned when the blocks of a range are neither on disk nor in the bucket with
+// the content that was written.
+var ErrChecksum = errors.New("checksum mismatch")
+
+// entryBuf holds the map entries of one read.
+type entryBuf struct{ e []segment.Entry }
+
+var entryBufs = sync.Pool{New: func() any { return &entryBuf{} }}
+
+// Read fills p from offset off. With wait false it returns EAGAIN where it would have to
+// wait for the bucket.
+func (v *Volume) Read(ctx context.Context, p []byte, off int64, wait bool) error {
+	if err := v.checkRange(off, int64(len(p))); err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	if len(p) == 0 {
+		return nil
+	}
+	var err error
+	if (off|int64(len(p)))%segment.BlockSize == 0 {
+		err = v.readBlocks(ctx, p, uint64(off/segment.BlockSize), wait)
+	} else {
+		err = v.readPart(ctx, p, off, wait)
+	}
+	if err != nil {
+		return err
+	}
+	v.stats.readOps.Add(1)
+	v.stats.readBytes.Add(int64(len(p)))
+	v.ahead.note(v, off, int64(len(p)), wait)
+	return nil
+}
+
+// readPart reads a range that does not begin or end with a block.
+func (v *Volume) readPart(ctx context.Context, p []byte, off int64, wait bool) error {
+	first := off / segment.BlockSize
+	end := (off + int64(len(p)) + segment.BlockSize - 1) / segment.BlockSize
+	buf := make([]byte, (end-first)*segment.BlockSize)
+	if err := v.readBlocks(ctx, buf, uint64(first), wait); err != nil {
+		return err
+	}
+	copy(p, buf[off-first*segment.BlockSize:])
+	return nil
+}
+
+// readBlock reads one block and returns the map entry that it was read from.
+func (v *Volume) readBlock(ctx context.Context, block uint64, p []byte) (segment.Entry, error) {
+	var e [1]segment.Entry
+	if err := v.m.Lookup(ctx, block, e[:], true); err != nil {
+		return e[0], fmt.Errorf("reading the block map: %w", err)
+	}
+	return e[0], v.readRun(ctx, p, e[:], true)
+}
+
+func (v *Volume) readBlocks(ctx context.Context, p []byte, block uint64, wait bool) error {
+	buf := entryBufs.Get().(*entryBuf)
+	defer entryBufs.Put(buf)
+	n := len(p) / segment.BlockSize
+	if cap(buf.e) < n {
+		buf.e = make([]segment.Entry, n)
+	}
+	entries := buf.e[:n]
+	if err := v.m.Lookup(ctx, block, entries, wait); err != nil {
+		if !wait && errors.Is(err, syscall.EAGAIN) {
+			return syscall.EAGAIN
+		}
+		return fmt.Errorf("reading the block map: %w", err)
+	}
+	for len(entries) > 0 {
+		k := runLength(entries)
+		if err := v.readRun(ctx, p[:k*segment.BlockSize], entries[:k], wait); err != nil {
+			return err
+		}
+		p, entries = p[k*segment.BlockSize:], entries[k:]
+	}
+	return nil
+}
+
+// runLength returns how many entries, from the first on, are neighbours in one segment, or
+// all zeros.
+func runLength(entries []segment.Entry) int {
+	first, k := entries[0].Name, 1
+	for k < len(entries) {
+		next := entries[k].Name
+		if first == 0 && next != 0 || first != 0 && (next != first+segment.Name(k) || next.Segment() != first.Segment()) {
+			break
+		}
+		k++
+	}
+	return k
+}
+
+// readRun reads neighbouring blocks of one segment and checks them.
+func (v *Volume) readRun(ctx context.Context, p []byte, entries []segment.Entry, wait bool) error {
+	first := entries[0].Name
+	if first == 0 {
+		clear(p)
+		return nil
+	}
+	id, slot := first.Segment(), first.Index()
+	for attempt := 0; ; attempt++ {
+		if err := v.opts.Cache.Read(ctx, id, slot, p, wait); err != nil {
+			return err
+		}
+		bad := badBlock(p, entries)
+		if bad < 0 {
+			return nil
+		}
+		v.stats.checksumErrors.Add(1)
+		err := fmt.Errorf("%w: block %d of segment %s (object %s)", ErrChecksum, slot+uint32(bad), id, id.Key())
+		if !v.opts.Cache.Invalidate(id, slot, uint32(len(entries))) {
+			return fmt.Errorf("%w: the local copy is damaged and is not in the bucket yet", err)
+		}
+		v.log.Warn("a local copy is damaged; it is fetched again", "error", err)
+		if !wait {
+			return syscall.EAGAIN
+		}
+		if attempt > 0 {
+			return err
+		}
+	}
+}
+
+// badBlock returns the index of the first block that is not what its entry says, or -1.
+func badBlock(p []byte, entries []segment.Entry) int {
+	for i := range entries {
+		if segment.Checksum(p[i*segment.BlockSize:][:segment.BlockSize]) != entries[i].CRC {
+			return i
+		}
+	}
+	return -1
+}
+
+// Mapped tells whether the block at off occupies space, and for how many bytes from off
+// on the same holds, at least.
+func (v *Volume) Mapped(ctx context.Context, off int64) (mapped bool, n int64, err error) {
+	if err := v.checkRange(off, 512); err != nil {
+		return false, 0, fmt.Errorf("mapped: %w", err)
+	}
+	mapped, end, err := v.m.Extent(ctx, uint64(off/segment.BlockSize))
+	if err != nil {
+		return false, 0, fmt.Errorf("reading the block map: %w", err)
+	}
+	n = v.Size() - off
+	if end < uint64(v.Size()/segment.BlockSize) {
+		n = int64(end)*segment.BlockSize - off
+	}
+	return mapped, n, nil
+}

@@ -1,0 +1,283 @@
+package volume
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/google/uuid"
+
+	"sluice/object"
+	"sluice/volume/blockmap"
+	"sluice/volume/segment"
+)
+
+// localState says how far the local block map may be trusted. It is written when an
+// attachment begins, and again when it is closed.
+type localState struct {
+	Epoch uint64 `json:"epoch"`
+	Boot  string `json:"boot"`
+	Clean bool   `json:"clean"` // closed: everything was synced
+}
+
+func stateKey(id uuid.UUID) []byte { return append([]byte{'v'}, id[:]...) }
+
+func saveState(db *badger.DB, id uuid.UUID, st localState) error {
+	body, err := json.Marshal(st)
+	if err != nil {
+		return fmt.Errorf("encoding local state: %w", err)
+	}
+	if err := db.Update(func(tx *badger.Txn) error { return tx.Set(stateKey(id), body) }); err != nil {
+		return fmt.Errorf("saving local state: %w", err)
+	}
+	if err := db.Sync(); err != nil {
+		return fmt.Errorf("saving local state: %w", err)
+	}
+	return nil
+}
+
+func loadState(db *badger.DB, id uuid.UUID) (st localState, err error) {
+	err = db.View(func(tx *badger.Txn) error {
+		item, err := tx.Get(stateKey(id))
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return item.Value(func(b []byte) error { return json.Unmarshal(b, &st) })
+	})
+	if err != nil {
+		return st, fmt.Errorf("loading local state: %w", err)
+	}
+	return st, nil
+}
+
+// recovery is what recover found.
+type recovery struct {
+	spans     []Span     // the history, with every span closed
+	start     segment.ID // the map was replayed from behind this segment
+	end       segment.ID // the newest segment
+	rooted    segment.ID // the position of the root in the bucket
+	published segment.ID // the newest segment that is in the bucket with all before it
+	unsent    []upload   // local segments that may not be in the bucket
+	rebooted  bool       // the machine, since the volume was last served without a clean end
+	torn      bool       // the last segment replayed lost its tail: nothing behind it counts
+}
+
+// recover makes the newest state of the map that can be had. It starts from the local
+// map's checkpoint if that can be trusted, else from the root in the bucket, and
+// replays every segment behind it, from the local file where there is one, else from the
+// header of its object. The history ends at the first segment that is nowhere.
+func (v *Volume) recover(ctx context.Context) (*recovery, error) {
+	rec := &recovery{}
+	if v.head.Root != nil {
+		rec.rooted = v.head.Root.Position
+	}
+	if err := v.openMap(ctx, rec); err != nil {
+		return rec, err
+	}
+	unsent := map[segment.ID]bool{}
+	for _, id := range v.opts.Cache.Unsent(v.id) {
+		unsent[id] = true
+	}
+	for i, span := range v.head.Spans {
+		closed := span
+		var err error
+		if closed.To, err = v.replaySpan(ctx, rec, span, unsent); err != nil {
+			return rec, err
+		}
+		if closed.To > 0 {
+			rec.spans = append(rec.spans, closed)
+		}
+		if span.To > 0 && closed.To < span.To { // the history ends here
+			if i < len(v.head.Spans)-1 {
+				v.log.Warn("later writes are lost: an earlier segment was never uploaded", "segment", segment.NewID(span.Writer, closed.To+1))
+			}
+			break
+		}
+	}
+	if rec.end < v.head.Published {
+		return rec, fmt.Errorf("%w: segment %s was published, but the history ends at %s", ErrDamaged, v.head.Published, rec.end)
+	}
+	return rec, v.settleUnsent(rec, unsent)
+}
+
+// openMap opens the local map, or makes a new one from the root, and notes in rec what it
+// contains.
+func (v *Volume) openMap(ctx context.Context, rec *recovery) error {
+	st, err := loadState(v.opts.DB, v.id)
+	if err != nil {
+		return err
+	}
+	owner := v.head.Owner
+	ours := owner != nil && owner.Gateway == v.opts.Gateway && st.Epoch == v.head.Epoch
+	rec.rebooted = !st.Clean && st.Boot != v.opts.Boot
+	trusted := ours && !rec.rebooted
+	mapOpts := blockmap.Options{CacheBytes: v.opts.MapBytes, Store: v.opts.Store}
+	if v.m, err = blockmap.Open(v.opts.DB, v.id, mapOpts); err != nil && !errors.Is(err, blockmap.ErrCorrupt) {
+		return fmt.Errorf("opening the block map: %w", err)
+	}
+	if err == nil && trusted {
+		if pos, ok := v.m.Position(); ok {
+			rec.start, rec.end = pos, pos
+			return nil
+		}
+	}
+	if v.m != nil {
+		if err := v.m.Close(); err != nil {
+			return fmt.Errorf("closing the block map: %w", err)
+		}
+	}
+	if err := blockmap.Drop(v.opts.DB, v.id); err != nil {
+		return fmt.Errorf("dropping the local block map: %w", err)
+	}
+	if v.m, err = blockmap.Open(v.opts.DB, v.id, mapOpts); err != nil {
+		return fmt.Errorf("opening the block map: %w", err)
+	}
+	if v.head.Root != nil {
+		if err := v.m.LoadRoot(ctx, *v.head.Root); err != nil {
+			return fmt.Errorf("loading the block map from the bucket: %w", err)
+		}
+	}
+	rec.start, rec.end = rec.rooted, rec.rooted
+	return nil
+}
+
+// replaySpan replays the segments of one span that are behind rec.start. It returns the
+// sequence number of the last segment of the span that counts.
+func (v *Volume) replaySpan(ctx context.Context, rec *recovery, span Span, unsent map[segment.ID]bool) (uint32, error) {
+	to := uint32(0)
+	if rec.start.Writer() > span.Writer {
+		return span.To, nil
+	}
+	if rec.start.Writer() == span.Writer {
+		to = rec.start.Sequence()
+	}
+	for !rec.torn && (span.To == 0 || to < span.To) {
+		id := segment.NewID(span.Writer, to+1)
+		found, err := v.replay(ctx, rec, id)
+		if err != nil {
+			return to, err
+		}
+		if found == nil {
+			break
+		}
+		to++
+		rec.end = id
+		if unsent[id] && found.records > 0 {
+			rec.unsent = append(rec.unsent, *found)
+			delete(unsent, id)
+		}
+	}
+	return to, nil
+}
+
+// replay applies one segment to the map. found is nil if the segment is nowhere.
+func (v *Volume) replay(ctx context.Context, rec *recovery, id segment.ID) (found *upload, err error) {
+	if s := v.opts.Cache.Acquire(id); s != nil {
+		defer s.Release()
+		if found, err := v.replayFile(ctx, rec, s.File, id); found != nil || err != nil {
+			return found, err
+		}
+	}
+	hdr, err := segment.FetchHeader(ctx, v.opts.Store, id)
+	if errors.Is(err, object.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("replaying segment %s: %w", id, err)
+	}
+	for e := range hdr.Runs() {
+		if err := v.apply(ctx, id, e.Op, e.Run, e.Slot, e.CRCs); err != nil {
+			return nil, err
+		}
+	}
+	return &upload{id: id}, nil
+}
+
+// replayFile applies a local segment file to the map. It returns nil if the file is a copy
+// from the bucket, or has no record: such a segment was only prepared.
+func (v *Volume) replayFile(ctx context.Context, rec *recovery, f *os.File, id segment.ID) (*upload, error) {
+	read := segment.RecoverSynced
+	if rec.rebooted {
+		read = segment.Recover
+	}
+	got, err := read(f, id)
+	if errors.Is(err, segment.ErrHeader) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("replaying segment %s: %w", id, err)
+	}
+	if len(got.Records) == 0 {
+		return nil, nil
+	}
+	for i := range got.Records {
+		r := &got.Records[i]
+		slot, crcs := r.Slot, r.CRCs
+		for _, run := range r.Runs {
+			n := min(int(run.Count), len(crcs)) // none for zero and unmap
+			if err := v.apply(ctx, id, r.Op, run, slot, crcs[:n]); err != nil {
+				return nil, err
+			}
+			slot, crcs = slot+uint32(n), crcs[n:]
+		}
+	}
+	rec.torn = got.Torn
+	return &upload{id: id, records: len(got.Records), blocks: int64(got.Slot), since: time.Now()}, nil
+}
+
+// apply brings the map up to date with one run of a segment.
+func (v *Volume) apply(ctx context.Context, id segment.ID, op segment.Op, run segment.Run, slot uint32, crcs []uint32) error {
+	var err error
+	if op == segment.OpWrite {
+		err = v.m.Set(ctx, run.Start, segment.NewName(id, slot), crcs)
+	} else {
+		err = v.m.Clear(ctx, run.Start, uint64(run.Count))
+	}
+	if err != nil {
+		return fmt.Errorf("replaying segment %s: %w", id, err)
+	}
+	return nil
+}
+
+// settleUnsent reports, and drops if nothing is lost by it, the local segments that are not
+// part of the history: prepared ones without a record, and those of an attachment that
+// ended when another gateway took over.
+func (v *Volume) settleUnsent(rec *recovery, unsent map[segment.ID]bool) error {
+	for id := range unsent {
+		s := v.opts.Cache.Acquire(id)
+		if s == nil {
+			continue
+		}
+		got, err := segment.RecoverSynced(s.File, id)
+		s.Release()
+		if err != nil && !errors.Is(err, segment.ErrHeader) {
+			return err
+		}
+		switch {
+		case err != nil || len(got.Records) == 0:
+			if err := v.opts.Cache.Discard(id); err != nil {
+				return err
+			}
+		case id <= rec.start: // in the map already, but the upload was not noted
+			rec.unsent = append(rec.unsent, upload{id: id, records: len(got.Records), blocks: int64(got.Slot), since: time.Now()})
+		default:
+			v.log.Warn("a local segment is not part of the volume any more: another gateway took over before it was uploaded",
+				"segment", id, "bytes", int64(got.Slot)*segment.BlockSize)
+		}
+	}
+	slices.SortFunc(rec.unsent, func(a, b upload) int { return cmp.Compare(a.id, b.id) })
+	rec.published = rec.end
+	if len(rec.unsent) > 0 {
+		rec.published = rec.unsent[0].id - 1
+	}
+	return nil
+}

@@ -1,0 +1,206 @@
+package volume
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"sluice/object"
+	"sluice/volume/segment"
+)
+
+// uploadWindow is how many segments of one volume are on their way to the bucket at once.
+const uploadWindow = 8
+
+// upload is a sealed segment on its way to the bucket.
+type upload struct {
+	id      segment.ID
+	records int       // in its file
+	blocks  int64     // what it takes of the upload buffer
+	since   time.Time // when its first block was accepted
+	stored  bool      // it is in the bucket, but an earlier one is not
+}
+
+// uploadQueue holds the sealed segments that are not published, oldest first.
+type uploadQueue struct {
+	mu        sync.Mutex // protects what follows
+	items     []upload   // not published
+	started   int        // how many of them are being uploaded or stored
+	published segment.ID // the newest segment that is in the bucket with all before it
+	blocks    int64      // of items not stored
+	more      chan struct{}
+	failing   error // why the last attempt failed, while it is being retried
+}
+
+func newUploadQueue(published segment.ID) uploadQueue {
+	return uploadQueue{published: published, more: make(chan struct{}, 1)}
+}
+
+func (q *uploadQueue) push(u upload) {
+	q.mu.Lock()
+	q.items = append(q.items, u)
+	q.blocks += u.blocks
+	q.mu.Unlock()
+	q.wake()
+}
+
+func (q *uploadQueue) wake() {
+	select {
+	case q.more <- struct{}{}:
+	default:
+	}
+}
+
+// next returns the oldest segment that nobody has started to upload.
+func (q *uploadQueue) next() (upload, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.started == len(q.items) {
+		return upload{}, false
+	}
+	u := q.items[q.started]
+	q.started++
+	return u, true
+}
+
+// finish notes that a segment is stored. It reports whether that published anything:
+// segments are uploaded in parallel, but become part of the history in order.
+func (q *uploadQueue) finish(id segment.ID) (advanced bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range q.items {
+		if q.items[i].id == id {
+			q.items[i].stored = true
+			q.blocks -= q.items[i].blocks
+		}
+	}
+	for len(q.items) > 0 && q.items[0].stored {
+		q.published = q.items[0].id
+		q.items = q.items[1:]
+		q.started--
+		advanced = true
+	}
+	return advanced
+}
+
+func (q *uploadQueue) position() (published segment.ID, waiting int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.published, len(q.items)
+}
+
+func (q *uploadQueue) describe(st *Stats) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	st.Published = q.published
+	st.Queued = q.blocks * segment.BlockSize
+	st.Segments = len(q.items)
+	if len(q.items) > 0 {
+		st.Oldest = q.items[0].since
+	}
+	if q.failing != nil {
+		st.UploadError = q.failing.Error()
+	}
+}
+
+// uploader takes sealed segments from the queue until ctx ends.
+func (v *Volume) uploader(ctx context.Context) {
+	builder := segment.NewBuilder(segment.BuilderOptions{Codec: v.opts.Codec})
+	var body []byte
+	for {
+		u, ok := v.queue.next()
+		if !ok {
+			select {
+			case <-v.queue.more:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		v.queue.wake() // the next uploader looks, too
+		var err error
+		if body, err = v.upload(ctx, builder, body, u); err != nil {
+			return // the volume has stopped, or is being closed
+		}
+	}
+}
+
+// upload stores one segment, however long the bucket takes to accept it.
+func (v *Volume) upload(ctx context.Context, builder *segment.Builder, body []byte, u upload) ([]byte, error) {
+	// What is in the bucket must also be on disk, with all before it: otherwise a loss of
+	// power would let this gateway see an older state than the bucket holds.
+	v.mu.Lock()
+	want := v.appends
+	v.mu.Unlock()
+	if err := v.syncTo(ctx, want); err != nil {
+		return body, err
+	}
+	body, err := v.encode(builder, body, u)
+	if err != nil {
+		err = fmt.Errorf("preparing segment %s for upload: %w", u.id, err)
+		v.fail(err)
+		return body, err
+	}
+	if err := v.put(ctx, u.id, body); err != nil {
+		return body, err
+	}
+	if err := v.opts.Cache.Sent(u.id); err != nil {
+		err = fmt.Errorf("after the upload of segment %s: %w", u.id, err)
+		v.fail(err)
+		return body, err
+	}
+	v.stats.uploadedSegments.Add(1)
+	v.stats.uploadedBytes.Add(int64(len(body)))
+	v.opts.Buffer.Release(u.blocks * segment.BlockSize)
+	if v.queue.finish(u.id) {
+		v.wakeKeeper()
+	}
+	return body, nil
+}
+
+func (v *Volume) encode(builder *segment.Builder, body []byte, u upload) ([]byte, error) {
+	s := v.opts.Cache.Acquire(u.id)
+	if s == nil {
+		return body, errors.New("its local file is gone")
+	}
+	defer s.Release()
+	return builder.EncodeFile(body[:0], s.File, u.id, u.records)
+}
+
+// put stores the object unless it is there. An object of that name with other content
+// was written by another gateway that believes to be this attachment.
+func (v *Volume) put(ctx context.Context, id segment.ID, body []byte) error {
+	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
+		_, err := v.opts.Store.PutIf(ctx, id.Key(), body, "")
+		if errors.Is(err, object.ErrPrecondition) {
+			var there []byte
+			if there, _, err = v.opts.Store.GetRange(ctx, id.Key(), 0, -1); err == nil && !bytes.Equal(there, body) {
+				err = fmt.Errorf("%w: segment %s in the bucket is not the one written here", ErrLost, id)
+				v.fail(err)
+				return err
+			}
+		}
+		v.queue.setFailing(err)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		// Whatever the reason (no permission, a full bucket), nothing is given up: the data
+		// stays here, and the status says why.
+		v.log.Warn("upload failed; it will be tried again", "segment", id, "error", err)
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+func (q *uploadQueue) setFailing(err error) {
+	q.mu.Lock()
+	q.failing = err
+	q.mu.Unlock()
+}

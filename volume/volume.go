@@ -1,0 +1,237 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/google/uuid"
+
+	"sluice/cache"
+	"sluice/object"
+	"sluice/volume/blockmap"
+	"sluice/volume/segment"
+)
+
+// Options are what a volume needs of its gateway. Cache, Buffer and DB are shared by all
+// volumes of the gateway.
+type Options struct {
+	Store   object.Store
+	DB      *badger.DB
+	Cache   *cache.Cache
+	Buffer  *Buffer
+	Gateway string // identity of this gateway
+	Host    string // its host name, for people
+	Boot    string // identity of this boot of the machine: what was not synced outlives a process, not a boot
+	Codec   segment.Codec
+	Logger  *slog.Logger
+	// MapBytes bounds the decoded part of the block map in memory; 0 means 64 MiB.
+	MapBytes int64
+	// SealAfter is the age at which an open segment is sealed for upload; 0 means 5 s.
+	SealAfter time.Duration
+}
+
+// Volume is a cached volume that this gateway serves. Its methods may be called
+// concurrently. Offsets and lengths of Read, Write and Zero are multiples of 512 bytes.
+type Volume struct {
+	opts Options
+	log  *slog.Logger
+	id   uuid.UUID
+	m    *blockmap.Map
+
+	epoch  uint64 // of this attachment
+	size   atomic.Int64
+	failed atomic.Pointer[error] // why all I/O fails from now on
+
+	headMu sync.Mutex // protects head and etag, and is held while the head is written
+	head   *Head
+	etag   string
+
+	// mu orders the writes: what is appended under it is in the map before it is released.
+	mu       sync.Mutex
+	open     *openSegment // takes appends; nil until the first write after a rotation without a spare
+	last     segment.ID   // the newest segment ID given to a file
+	sealed   segment.ID   // the newest sealed segment
+	unsynced []*openSegment
+	appends  uint64 // counts appends, to tell a flush what it must cover
+	frozen   *blockmap.Frozen
+	rootDue  bool // the next rotation freezes the map for a root
+
+	spares chan spare // one prepared file, or none yet
+
+	// The keeper's own: how far the map is checkpointed and has a root.
+	checkpointed, rooted segment.ID
+	uploadedAtRoot       int64
+	wake                 chan struct{}
+
+	sync  syncState
+	queue uploadQueue
+	ahead readAhead
+	stats counters
+
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// ErrClosed is returned for I/O on a volume that is closed.
+var ErrClosed = errors.New("the volume is closed")
+
+// openSegment is a local segment file that still takes appends, or did.
+type openSegment struct {
+	seg    *cache.Segment
+	w      *segment.Writer
+	since  time.Time // of the first append
+	blocks int64     // appended
+}
+
+// counters are since the volume was opened.
+type counters struct {
+	readBytes, writeBytes, readOps, writeOps, flushes atomic.Int64
+	uploadedBytes, uploadedSegments, acceptedBlocks   atomic.Int64
+	checksumErrors, roots                             atomic.Int64
+}
+
+// Stats describe a volume. Sizes are in bytes, counters since it was opened.
+type Stats struct {
+	ID        uuid.UUID  `json:"id"`
+	Name      string     `json:"name"`
+	Size      int64      `json:"size"`
+	Epoch     uint64     `json:"epoch"`
+	Published segment.ID `json:"published"`
+	Queued    int64      `json:"queued_bytes"` // accepted and not yet in the bucket
+	Segments  int        `json:"queued_segments"`
+	Oldest    time.Time  `json:"oldest_queued"` // when the oldest of them was accepted; zero if none
+
+	ReadBytes        int64  `json:"read_bytes"`
+	WriteBytes       int64  `json:"write_bytes"`
+	ReadOps          int64  `json:"read_ops"`
+	WriteOps         int64  `json:"write_ops"`
+	Flushes          int64  `json:"flushes"`
+	UploadedBytes    int64  `json:"uploaded_bytes"` // as stored, after compression
+	UploadedSegments int64  `json:"uploaded_segments"`
+	ChecksumErrors   int64  `json:"checksum_errors"`
+	Roots            int64  `json:"roots"`
+	Error            string `json:"error,omitempty"`        // why I/O fails, if it does
+	UploadError      string `json:"upload_error,omitempty"` // why the last upload failed, while it is retried
+}
+
+// Stats returns a snapshot of the volume's state.
+func (v *Volume) Stats() Stats {
+	v.headMu.Lock()
+	name, epoch := v.head.Name, v.head.Epoch
+	v.headMu.Unlock()
+	st := Stats{
+		ID: v.id, Name: name, Size: v.size.Load(), Epoch: epoch,
+		ReadBytes: v.stats.readBytes.Load(), WriteBytes: v.stats.writeBytes.Load(),
+		ReadOps: v.stats.readOps.Load(), WriteOps: v.stats.writeOps.Load(), Flushes: v.stats.flushes.Load(),
+		UploadedBytes: v.stats.uploadedBytes.Load(), UploadedSegments: v.stats.uploadedSegments.Load(),
+		ChecksumErrors: v.stats.checksumErrors.Load(), Roots: v.stats.roots.Load(),
+	}
+	v.queue.describe(&st)
+	v.mu.Lock()
+	if v.open != nil && v.open.blocks > 0 {
+		st.Queued += v.open.blocks * segment.BlockSize
+		st.Segments++
+		if st.Oldest.IsZero() {
+			st.Oldest = v.open.since
+		}
+	}
+	v.mu.Unlock()
+	if err := v.failed.Load(); err != nil {
+		st.Error = (*err).Error()
+	}
+	return st
+}
+
+// ID returns the volume's identity.
+func (v *Volume) ID() uuid.UUID { return v.id }
+
+// Size returns the capacity in bytes.
+func (v *Volume) Size() int64 { return v.size.Load() }
+
+// Resize grows the volume to size bytes.
+func (v *Volume) Resize(ctx context.Context, size int64) error {
+	if size%segment.BlockSize != 0 || size < v.Size() {
+		return fmt.Errorf("resizing to %d bytes: a volume only grows, by whole blocks of %d", size, segment.BlockSize)
+	}
+	if err := v.updateHead(ctx, func(h *Head) { h.Size = size }); err != nil {
+		return fmt.Errorf("resizing: %w", err)
+	}
+	v.size.Store(size)
+	return nil
+}
+
+// fail makes all further I/O return err: the state in memory or on disk can no longer be
+// trusted, or is no longer ours.
+func (v *Volume) fail(err error) {
+	if v.failed.CompareAndSwap(nil, &err) && !errors.Is(err, ErrClosed) {
+		v.log.Error("volume stopped: all I/O fails until it is attached again", "error", err)
+	}
+}
+
+func (v *Volume) check() error {
+	if err := v.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// checkRange also tells whether I/O is possible at all.
+func (v *Volume) checkRange(off, n int64) error {
+	if off < 0 || n < 0 || (off|n)%512 != 0 || off+n > v.size.Load() {
+		return fmt.Errorf("range of %d bytes at %d is outside the volume or not in sectors of 512", n, off)
+	}
+	return v.check()
+}
+
+// updateHead changes head.json by compare-and-swap. It fails with ErrLost, and stops the
+// volume, when another gateway has changed the epoch.
+func (v *Volume) updateHead(ctx context.Context, change func(*Head)) error {
+	v.headMu.Lock()
+	defer v.headMu.Unlock()
+	for {
+		next := *v.head
+		next.Spans = append([]Span(nil), v.head.Spans...)
+		if v.head.Owner != nil {
+			owner := *v.head.Owner
+			next.Owner = &owner
+		}
+		change(&next)
+		etag, err := writeHead(ctx, v.opts.Store, &next, v.etag)
+		if err == nil {
+			v.head, v.etag = &next, etag
+			return nil
+		}
+		if !errors.Is(err, object.ErrPrecondition) {
+			return err
+		}
+		if err := v.rereadHead(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// rereadHead takes over the head in the bucket if this attachment still owns it. The
+// caller holds headMu.
+func (v *Volume) rereadHead(ctx context.Context) error {
+	h, etag, err := readHead(ctx, v.opts.Store, v.id)
+	if err == nil && (h.Epoch != v.head.Epoch || h.Owner == nil || h.Owner.Gateway != v.opts.Gateway) {
+		err = ErrLost
+		if h.Owner != nil {
+			err = fmt.Errorf("%w: it is served by gateway %s on %s now", ErrLost, h.Owner.Gateway, h.Owner.Host)
+		}
+	}
+	if errors.Is(err, ErrLost) || errors.Is(err, ErrNotFound) {
+		v.fail(err)
+	}
+	if err != nil {
+		return err
+	}
+	v.head, v.etag = h, etag
+	return nil
+}
