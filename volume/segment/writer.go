@@ -34,7 +34,7 @@ func Create(f *os.File, hdr Header) (*Writer, error) {
 }
 
 func newWriter(f vectorFile, hdr Header) (*Writer, error) {
-	if _, err := f.WriteAt(appendHeaderPage(make([]byte, 0, headerPage), hdr), 0); err != nil {
+	if err := writeAll(f, appendHeaderPage(make([]byte, 0, headerPage), hdr), 0); err != nil {
 		return nil, fmt.Errorf("creating segment %s: writing its header: %w", hdr.ID, err)
 	}
 	return &Writer{f: f, id: hdr.ID, off: headerPage}, nil
@@ -47,7 +47,7 @@ func Resume(f *os.File, r *Recovered) (*Writer, error) { return resume(newOSFile
 
 func resume(f vectorFile, r *Recovered) (*Writer, error) {
 	rest := make([]byte, MetaSize-r.Offset)
-	if _, err := f.WriteAt(rest, r.Offset); err != nil {
+	if err := writeAll(f, rest, r.Offset); err != nil {
 		return nil, fmt.Errorf("continuing segment %s: %w", r.Header.ID, err)
 	}
 	if err := f.Sync(); err != nil {
@@ -133,11 +133,7 @@ func (w *Writer) AppendZero(op Op, runs []Run) error {
 
 func (w *Writer) appendRecord(r *Record) error {
 	w.buf = AppendRecord(w.buf[:0], r)
-	n, err := w.f.WriteAt(w.buf, w.off)
-	if err == nil && n != len(w.buf) {
-		err = io.ErrShortWrite
-	}
-	if err != nil {
+	if err := writeAll(w.f, w.buf, w.off); err != nil {
 		w.err = fmt.Errorf("segment %s can take no more: writing record %d: %w", w.id, w.number, err)
 		return w.err
 	}
@@ -154,4 +150,12 @@ func (w *Writer) Sync() error {
 		return fmt.Errorf("syncing segment %s: %w", w.id, err)
 	}
 	return nil
+}
+
+func writeAll(f File, p []byte, off int64) error {
+	n, err := f.WriteAt(p, off)
+	if err == nil && n != len(p) {
+		err = io.ErrShortWrite
+	}
+	return err
 }
