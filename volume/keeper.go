@@ -27,27 +27,56 @@ const (
 	rootShare = 25
 )
 
-// keeper does a volume's housekeeping until ctx ends: it seals what is old, checkpoints
-// the map, writes roots, and watches over the ownership.
-func (v *Volume) keeper(ctx context.Context) {
+// sealer seals what is old and checkpoints the map until ctx ends. It never waits for the
+// bucket.
+func (v *Volume) sealer(ctx context.Context) {
 	tick := time.NewTicker(min(time.Second, v.opts.SealAfter))
 	defer tick.Stop()
-	watched, renewed := time.Now(), time.Now()
+	checkpointed := v.sealed
 	for {
 		select {
 		case <-tick.C:
-			v.sealOld(v.opts.SealAfter)
-		case <-v.wake:
+		case <-v.grown:
 		case <-ctx.Done():
 			return
 		}
-		err := v.keepMap(ctx)
-		if now := time.Now(); err == nil && now.Sub(renewed) >= renewEvery {
-			renewed, watched = now, now
-			err = v.renew(ctx)
-		} else if err == nil && now.Sub(watched) >= watchEvery {
-			watched = now
-			err = v.watch(ctx)
+		v.mu.Lock()
+		if o := v.open; o != nil && !o.since.IsZero() && time.Since(o.since) >= v.opts.SealAfter {
+			v.rotate()
+		}
+		sealed := v.sealed
+		v.mu.Unlock()
+		if sealed-checkpointed < checkpointEvery && !v.m.NeedsCheckpoint() {
+			continue
+		}
+		if err := v.m.Checkpoint(ctx, sealed); err == nil {
+			checkpointed = sealed
+		} else if ctx.Err() == nil {
+			v.log.Warn("writing a checkpoint of the block map failed; it will be tried again", "error", err)
+		}
+	}
+}
+
+// keeper writes roots and watches over the ownership until ctx ends. It waits for the
+// bucket as long as it takes.
+func (v *Volume) keeper(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	renewed := time.Now()
+	for {
+		err := error(nil)
+		select {
+		case <-tick.C:
+			if time.Since(renewed) >= renewEvery {
+				renewed = time.Now()
+				err = v.renew(ctx)
+			} else {
+				err = v.watch(ctx)
+			}
+		case <-v.advanced:
+			err = v.keepRoot(ctx)
+		case <-ctx.Done():
+			return
 		}
 		if err != nil && ctx.Err() == nil {
 			v.log.Warn("housekeeping failed; it will be tried again", "error", err)
@@ -55,24 +84,18 @@ func (v *Volume) keeper(ctx context.Context) {
 	}
 }
 
-func (v *Volume) wakeKeeper() {
+// signal wakes the goroutine behind c, if it is not awake already.
+func signal(c chan struct{}) {
 	select {
-	case v.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
 
-// keepMap writes a checkpoint and a root where they are due.
-func (v *Volume) keepMap(ctx context.Context) error {
-	v.mu.Lock()
-	sealed := v.sealed
-	v.mu.Unlock()
-	if sealed-v.checkpointed >= checkpointEvery || v.m.NeedsCheckpoint() {
-		if err := v.m.Checkpoint(ctx, sealed); err != nil {
-			return fmt.Errorf("writing a checkpoint of the block map: %w", err)
-		}
-		v.checkpointed = sealed
-	}
+// keepRoot writes a root when one is due.
+func (v *Volume) keepRoot(ctx context.Context) error {
+	v.rootMu.Lock()
+	defer v.rootMu.Unlock()
 	published, _ := v.queue.position()
 	v.considerRoot(published)
 	return v.finishRoot(ctx, published)
@@ -120,13 +143,23 @@ func (v *Volume) finishRoot(ctx context.Context, published segment.ID) error {
 	return nil
 }
 
+// writeRoot stores a frozen map under a key that no other root ever has: later roots
+// refer to the pages in it. The caller holds rootMu.
 func (v *Volume) writeRoot(ctx context.Context, frozen *blockmap.Frozen) (blockmap.Root, error) {
-	key := fmt.Sprintf("%s%s/roots/%s", volumesPrefix, v.id, frozen.Position())
+	v.rootsWritten++
+	key := fmt.Sprintf("%s%s/roots/%06x-%d", volumesPrefix, v.id, v.last.Writer(), v.rootsWritten)
 	root, err := frozen.WriteRoot(ctx, v.opts.Store, key)
 	if err != nil {
 		return root, fmt.Errorf("writing a root of the block map: %w", err)
 	}
 	return root, nil
+}
+
+// root returns the newest root in the bucket.
+func (v *Volume) root() *blockmap.Root {
+	v.headMu.Lock()
+	defer v.headMu.Unlock()
+	return v.head.Root
 }
 
 // renew says in the head that this gateway lives, and how far it has published.

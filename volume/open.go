@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"sluice/volume/blockmap"
 	"sluice/volume/segment"
 )
 
@@ -33,7 +32,7 @@ func Open(ctx context.Context, id uuid.UUID, opts Options, force bool) (*Volume,
 	}
 	v := &Volume{
 		opts: opts, log: opts.Logger.With("volume", head.Name), id: id, head: head, etag: etag,
-		spares: make(chan spare, 1), wake: make(chan struct{}, 1),
+		spares: make(chan spare, 1), grown: make(chan struct{}, 1), advanced: make(chan struct{}, 1),
 	}
 	v.size.Store(head.Size)
 	v.ahead.requests = make(chan extent, 2*prefetchers)
@@ -61,7 +60,7 @@ func (v *Volume) attach(ctx context.Context) error {
 		v.opts.Buffer.add(u.blocks * segment.BlockSize)
 		v.queue.push(u)
 	}
-	v.sealed, v.rooted, v.checkpointed = rec.end, rec.rooted, rec.start
+	v.sealed, v.rooted = rec.end, rec.rooted
 	return nil
 }
 
@@ -89,6 +88,7 @@ func (v *Volume) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	v.stop = cancel
 	v.prepare(v.last.Next())
+	v.done.Go(func() { v.sealer(ctx) })
 	v.done.Go(func() { v.keeper(ctx) })
 	for range uploadWindow {
 		v.done.Go(func() { v.uploader(ctx) })
@@ -96,22 +96,44 @@ func (v *Volume) start() {
 	for range prefetchers {
 		v.done.Go(func() { v.prefetcher(ctx) })
 	}
-	v.queue.wake()
+	signal(v.queue.more)
 }
 
 // Close stops serving: it makes all that was accepted durable on local disk, and leaves
-// what is not uploaded for the next Open on this gateway.
+// what is not uploaded for the next Open on this gateway. A volume that has failed is
+// only taken down: the next Open recovers it.
 func (v *Volume) Close() error {
 	v.mu.Lock()
 	v.rotate()
-	want, sealed := v.appends, v.sealed
+	sealed := v.sealed
+	healthy := v.check() == nil
+	v.fail(ErrClosed) // from here on nothing is appended
 	v.mu.Unlock()
-	err := v.syncTo(context.Background(), want)
-	v.fail(ErrClosed)
+	var err error
+	if healthy {
+		_, err = v.syncAll()
+	}
 	v.stop()
 	v.done.Wait()
+	err = errors.Join(err, v.tidy())
+	if healthy && err == nil {
+		err = v.m.Checkpoint(context.Background(), sealed)
+	}
+	err = errors.Join(err, v.m.Close())
+	if healthy && err == nil {
+		err = saveState(v.opts.DB, v.id, localState{Epoch: v.epoch, Boot: v.opts.Boot, Clean: true})
+	}
+	if err != nil {
+		return fmt.Errorf("closing volume %q: %w", v.head.Name, err)
+	}
+	return nil
+}
+
+// tidy gives back what the volume holds of its gateway's, once nothing runs any more.
+func (v *Volume) tidy() error {
+	var err error
 	if v.open != nil {
-		err = errors.Join(err, v.discard(v.open))
+		err = v.discard(v.open)
 	}
 	if s := <-v.spares; s.open != nil {
 		err = errors.Join(err, v.discard(s.open))
@@ -119,17 +141,8 @@ func (v *Volume) Close() error {
 	if v.frozen != nil {
 		v.frozen.Done()
 	}
-	clean := err == nil
-	if clean {
-		err = v.m.Checkpoint(context.Background(), sealed)
-	}
-	if err = errors.Join(err, v.m.Close()); err == nil {
-		err = saveState(v.opts.DB, v.id, localState{Epoch: v.epoch, Boot: v.opts.Boot, Clean: true})
-	}
-	if err != nil {
-		return fmt.Errorf("closing volume %q: %w", v.head.Name, err)
-	}
-	return nil
+	v.opts.Buffer.Release(v.queue.unsent() * segment.BlockSize)
+	return err
 }
 
 // discard removes a segment file that took no appends.
@@ -168,36 +181,37 @@ func (v *Volume) Detach(ctx context.Context) error {
 	if err := v.Upload(ctx); err != nil {
 		return fmt.Errorf("detaching: %w", err)
 	}
-	v.mu.Lock()
-	frozen := v.m.Freeze(v.sealed)
-	old := v.frozen
-	v.frozen = nil
-	v.mu.Unlock()
-	if old != nil {
-		old.Done()
-	}
-	var root *blockmap.Root
-	if v.sealed != 0 {
-		r, err := v.writeRoot(ctx, frozen)
-		if err != nil {
-			frozen.Done()
-			return fmt.Errorf("detaching: %w", err)
-		}
-		root = &r
-	}
-	frozen.Done()
-	err := v.updateHead(ctx, func(h *Head) {
-		published, _ := v.queue.position()
-		h.Owner, h.Published = nil, published
-		if root != nil {
-			h.Root = root
-		}
-		closeSpan(h, v.sealed)
-	})
-	if err != nil {
+	if err := v.giveUp(ctx); err != nil {
 		return fmt.Errorf("detaching: %w", err)
 	}
 	return v.Close()
+}
+
+// giveUp writes a root of all that is published, and a head without an owner.
+func (v *Volume) giveUp(ctx context.Context) error {
+	v.rootMu.Lock() // the keeper writes no root meanwhile, and cannot afterwards
+	defer v.rootMu.Unlock()
+	v.mu.Lock()
+	if v.frozen != nil {
+		v.frozen.Done()
+		v.frozen = nil
+	}
+	sealed := v.sealed
+	frozen := v.m.Freeze(sealed)
+	v.mu.Unlock()
+	defer frozen.Done()
+	root := v.root()
+	if sealed != v.rooted {
+		r, err := v.writeRoot(ctx, frozen)
+		if err != nil {
+			return err
+		}
+		root = &r
+	}
+	return v.updateHead(ctx, func(h *Head) {
+		h.Owner, h.Published, h.Root = nil, sealed, root
+		closeSpan(h, sealed)
+	})
 }
 
 // closeSpan ends the current attachment's part of the history at its newest segment.

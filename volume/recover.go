@@ -267,7 +267,7 @@ func (v *Volume) settleUnsent(rec *recovery, unsent map[segment.ID]bool) error {
 			if err := v.opts.Cache.Discard(id); err != nil {
 				return err
 			}
-		case id <= rec.start: // in the map already, but the upload was not noted
+		case id <= rec.start && inHistory(rec.spans, id): // in the map already, but the upload was not noted
 			rec.unsent = append(rec.unsent, upload{id: id, records: len(got.Records), blocks: int64(got.Slot), since: time.Now()})
 		default:
 			v.log.Warn("a local segment is not part of the volume any more: another gateway took over before it was uploaded",
@@ -280,4 +280,9 @@ func (v *Volume) settleUnsent(rec *recovery, unsent map[segment.ID]bool) error {
 		rec.published = rec.unsent[0].id - 1
 	}
 	return nil
+}
+
+// inHistory tells whether a segment is part of what the closed spans describe.
+func inHistory(spans []Span, id segment.ID) bool {
+	return slices.ContainsFunc(spans, func(s Span) bool { return s.Writer == id.Writer() && id.Sequence() <= s.To })
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"sluice/volume/segment"
 )
@@ -80,13 +79,5 @@ func (v *Volume) rotate() {
 	}
 	v.queue.push(upload{id: o.seg.ID, records: o.w.Records(), blocks: o.blocks, since: o.since})
 	o.seg.Release()
-}
-
-// sealOld seals the open segment when it is older than age.
-func (v *Volume) sealOld(age time.Duration) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if o := v.open; o != nil && !o.since.IsZero() && time.Since(o.since) >= age {
-		v.rotate()
-	}
+	signal(v.grown)
 }

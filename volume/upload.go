@@ -44,14 +44,7 @@ func (q *uploadQueue) push(u upload) {
 	q.items = append(q.items, u)
 	q.blocks += u.blocks
 	q.mu.Unlock()
-	q.wake()
-}
-
-func (q *uploadQueue) wake() {
-	select {
-	case q.more <- struct{}{}:
-	default:
-	}
+	signal(q.more)
 }
 
 // next returns the oldest segment that nobody has started to upload.
@@ -86,6 +79,14 @@ func (q *uploadQueue) finish(id segment.ID) (advanced bool) {
 	return advanced
 }
 
+// unsent returns the blocks that are not in the bucket.
+func (q *uploadQueue) unsent() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.blocks
+}
+
+// position returns how far the history is in the bucket, and how many segments wait.
 func (q *uploadQueue) position() (published segment.ID, waiting int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -120,7 +121,7 @@ func (v *Volume) uploader(ctx context.Context) {
 				return
 			}
 		}
-		v.queue.wake() // the next uploader looks, too
+		signal(v.queue.more) // the next uploader looks, too
 		var err error
 		if body, err = v.upload(ctx, builder, body, u); err != nil {
 			return // the volume has stopped, or is being closed
@@ -156,7 +157,7 @@ func (v *Volume) upload(ctx context.Context, builder *segment.Builder, body []by
 	v.stats.uploadedBytes.Add(int64(len(body)))
 	v.opts.Buffer.Release(u.blocks * segment.BlockSize)
 	if v.queue.finish(u.id) {
-		v.wakeKeeper()
+		signal(v.advanced)
 	}
 	return body, nil
 }

@@ -64,10 +64,13 @@ type Volume struct {
 
 	spares chan spare // one prepared file, or none yet
 
-	// The keeper's own: how far the map is checkpointed and has a root.
-	checkpointed, rooted segment.ID
-	uploadedAtRoot       int64
-	wake                 chan struct{}
+	rootMu         sync.Mutex // held while a root is written; protects what follows
+	rooted         segment.ID // position of the newest root in the bucket
+	uploadedAtRoot int64
+	rootsWritten   int
+
+	grown    chan struct{} // wakes the sealer
+	advanced chan struct{} // wakes the keeper
 
 	sync  syncState
 	queue uploadQueue
@@ -195,12 +198,13 @@ func (v *Volume) updateHead(ctx context.Context, change func(*Head)) error {
 	v.headMu.Lock()
 	defer v.headMu.Unlock()
 	for {
+		if v.head.Owner == nil {
+			return ErrClosed // given up by Detach
+		}
 		next := *v.head
 		next.Spans = append([]Span(nil), v.head.Spans...)
-		if v.head.Owner != nil {
-			owner := *v.head.Owner
-			next.Owner = &owner
-		}
+		owner := *v.head.Owner
+		next.Owner = &owner
 		change(&next)
 		etag, err := writeHead(ctx, v.opts.Store, &next, v.etag)
 		if err == nil {
