@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 
 	"sluice/object"
 	"sluice/volume/blockmap"
@@ -194,29 +195,53 @@ func List(ctx context.Context, store object.Store) ([]*Head, error) {
 	return heads, nil
 }
 
-// Delete removes a volume that no gateway serves: its name at once, then all objects
-// that only it refers to.
+// Delete removes a volume that no gateway serves: first its name, so that it is gone for
+// everybody, then its segments and roots, the head last. After an error, the rest of a
+// volume without a name can be deleted again by its head.
 func Delete(ctx context.Context, store object.Store, name string) error {
 	h, err := Find(ctx, store, name)
 	if err != nil {
 		return err
 	}
-	if h.Owner != nil {
-		return fmt.Errorf("deleting volume %q: %w: detach it there first", name, ErrOwned)
-	}
 	h, etag, err := readHead(ctx, store, h.ID)
 	if err != nil {
 		return err
 	}
-	// The epoch goes up first, so that no gateway that still believes to own it can publish.
+	if h.Owner != nil {
+		return fmt.Errorf("deleting volume %q: %w (%s on %s): detach it there first", name, ErrOwned, h.Owner.Gateway, h.Owner.Host)
+	}
+	// The epoch goes up first: whoever attaches at the same time loses the race.
 	h.Epoch++
 	if _, err := writeHead(ctx, store, h, etag); err != nil {
-		return err
+		return fmt.Errorf("deleting volume %q: %w", name, err)
 	}
 	if err := store.Delete(ctx, nameKey(name)); err != nil {
 		return fmt.Errorf("deleting volume %q: %w", name, err)
 	}
+	if err := deleteData(ctx, store, h); err != nil {
+		return fmt.Errorf("deleting the data of volume %q: %w", name, err)
+	}
 	return nil
+}
+
+func deleteData(ctx context.Context, store object.Store, h *Head) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for _, span := range h.Spans {
+		for seq := uint32(1); seq <= span.To; seq++ {
+			g.Go(func() error { return store.Delete(gctx, segment.NewID(span.Writer, seq).Key()) })
+		}
+	}
+	for info, err := range store.List(gctx, volumesPrefix+h.ID.String()+"/roots/", "") {
+		if err != nil {
+			return errors.Join(err, g.Wait())
+		}
+		g.Go(func() error { return store.Delete(gctx, info.Key) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return store.Delete(ctx, headKey(h.ID))
 }
 
 // nextWriter hands out a number that no attachment of any volume in the bucket has had.

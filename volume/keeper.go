@@ -147,7 +147,7 @@ func (v *Volume) finishRoot(ctx context.Context, published segment.ID) error {
 // refer to the pages in it. The caller holds rootMu.
 func (v *Volume) writeRoot(ctx context.Context, frozen *blockmap.Frozen) (blockmap.Root, error) {
 	v.rootsWritten++
-	key := fmt.Sprintf("%s%s/roots/%06x-%d", volumesPrefix, v.id, v.last.Writer(), v.rootsWritten)
+	key := fmt.Sprintf("%s%s/roots/%06x-%d", volumesPrefix, v.id, v.writer, v.rootsWritten)
 	root, err := frozen.WriteRoot(ctx, v.opts.Store, key)
 	if err != nil {
 		return root, fmt.Errorf("writing a root of the block map: %w", err)

@@ -79,7 +79,7 @@ func (v *Volume) own(ctx context.Context, rec *recovery) error {
 	if err != nil {
 		return fmt.Errorf("taking the ownership: %w", err)
 	}
-	v.head, v.etag, v.epoch = &next, etag, next.Epoch
+	v.head, v.etag, v.epoch, v.writer = &next, etag, next.Epoch, writer
 	v.last = segment.NewID(writer, 0)
 	return saveState(v.opts.DB, v.id, localState{Epoch: next.Epoch, Boot: v.opts.Boot})
 }

@@ -45,6 +45,7 @@ type Volume struct {
 	m    *blockmap.Map
 
 	epoch  uint64 // of this attachment
+	writer uint32 // its number
 	size   atomic.Int64
 	failed atomic.Pointer[error] // why all I/O fails from now on
 
