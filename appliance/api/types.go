@@ -1,0 +1,194 @@
+package api
+
+import "time"
+
+// State says how a volume and this gateway stand to each other.
+type State string
+
+// The states of a volume.
+const (
+	StateAttached  State = "attached"  // this gateway serves it
+	StateFailed    State = "failed"    // this gateway owns it but cannot serve it: see Error
+	StateElsewhere State = "elsewhere" // another gateway serves it: see Owner
+	StateDetached  State = "detached"  // no gateway serves it
+)
+
+// Volume describes a volume. What this gateway cannot know, because it does not serve the
+// volume, is left out.
+type Volume struct {
+	Name    string    `json:"name"`
+	ID      string    `json:"id"`
+	State   State     `json:"state"`
+	Error   string    `json:"error,omitempty"` // why it fails
+	Mode    string    `json:"mode"`
+	Size    int64     `json:"size_bytes"`
+	Created time.Time `json:"created"`
+	Epoch   uint64    `json:"epoch"` // raised by each attachment
+	Owner   *Owner    `json:"owner,omitempty"`
+
+	IQN    string `json:"iqn"`
+	LUN    int    `json:"lun"`
+	Portal string `json:"portal"` // where initiators find it
+
+	Allocated      *int64     `json:"allocated_bytes,omitempty"` // only where one volume is shown, and if it is known soon
+	Queued         int64      `json:"queued_bytes"`              // accepted and not yet in the bucket
+	QueuedSegments int        `json:"queued_segments"`
+	OldestQueued   *time.Time `json:"oldest_queued,omitempty"` // when the oldest of them was accepted
+	UploadError    string     `json:"upload_error,omitempty"`  // of the last upload, while it is tried again
+
+	Counters *Counters `json:"counters,omitempty"`
+	Sessions []Session `json:"sessions"`
+	Access   *Access   `json:"access,omitempty"`
+	Attach   []string  `json:"attach,omitempty"` // the commands that use it on Linux
+}
+
+// Owner is the gateway that serves a volume.
+type Owner struct {
+	Gateway string    `json:"gateway"`
+	Host    string    `json:"host"`
+	Renewed time.Time `json:"renewed"` // when it last said that it lives
+}
+
+// Counters count since the volume was attached.
+type Counters struct {
+	ReadBytes        int64 `json:"read_bytes"`
+	WriteBytes       int64 `json:"write_bytes"`
+	ReadOps          int64 `json:"read_ops"`
+	WriteOps         int64 `json:"write_ops"`
+	Flushes          int64 `json:"flushes"`
+	UploadedBytes    int64 `json:"uploaded_bytes"` // as stored, after compression
+	UploadedSegments int64 `json:"uploaded_segments"`
+	ChecksumErrors   int64 `json:"checksum_errors"`
+	Roots            int64 `json:"roots"`
+}
+
+// Session is an initiator that is logged in.
+type Session struct {
+	Initiator string    `json:"initiator"`
+	Remote    string    `json:"remote"`
+	Since     time.Time `json:"since"`
+	CHAPUser  string    `json:"chap_user,omitempty"`
+	Mutual    bool      `json:"mutual,omitempty"`
+	Commands  uint64    `json:"commands"`
+	Received  uint64    `json:"received_bytes"`
+	Sent      uint64    `json:"sent_bytes"`
+}
+
+// Access says who may log in to a volume through this gateway. With both lists empty,
+// initiators on this machine may.
+type Access struct {
+	Initiators []string `json:"initiators"` // the access list; empty: any name
+	CHAP       []CHAP   `json:"chap"`       // not empty: only these, and only with their secret
+}
+
+// CHAP shows credentials, without the secrets.
+type CHAP struct {
+	Initiator  string `json:"initiator"`
+	User       string `json:"user"`
+	MutualUser string `json:"mutual_user,omitempty"`
+}
+
+// VolumeList is the answer to a request for all volumes.
+type VolumeList struct {
+	Volumes []Volume `json:"volumes"`
+}
+
+// InitiatorList is a volume's access list.
+type InitiatorList struct {
+	Volume     string   `json:"volume"`
+	Initiators []string `json:"initiators"`
+}
+
+// CHAPList is a volume's CHAP credentials, without the secrets.
+type CHAPList struct {
+	Volume string `json:"volume"`
+	CHAP   []CHAP `json:"chap"`
+}
+
+// CreateRequest asks for a new volume.
+type CreateRequest struct {
+	Name string `json:"name"`
+	Size int64  `json:"size_bytes"`
+	Mode string `json:"mode,omitempty"` // "cached", the default
+}
+
+// ResizeRequest asks for a larger volume.
+type ResizeRequest struct {
+	Size int64 `json:"size_bytes"`
+}
+
+// AttachRequest asks the gateway to serve a volume.
+type AttachRequest struct {
+	Force bool `json:"force,omitempty"` // take it from another gateway; what that one did not upload is lost
+}
+
+// DetachRequest asks the gateway to give a volume up.
+type DetachRequest struct {
+	Force bool `json:"force,omitempty"` // also while initiators are logged in
+}
+
+// CHAPRequest sets the credentials of one initiator with one volume.
+type CHAPRequest struct {
+	User         string `json:"user"`
+	Secret       Secret `json:"secret"`
+	MutualUser   string `json:"mutual_user,omitempty"`
+	MutualSecret Secret `json:"mutual_secret,omitempty"`
+}
+
+// Status describes a gateway. It never waits for the object store.
+type Status struct {
+	Gateway  GatewayStatus `json:"gateway"`
+	Store    StoreStatus   `json:"store"`
+	Buffer   BufferStatus  `json:"upload_buffer"`
+	Cache    CacheStatus   `json:"cache"`
+	Queue    QueueStatus   `json:"upload_queue"`
+	Sessions int           `json:"sessions"`
+	Volumes  []Volume      `json:"volumes"` // attached and failed ones
+	Puts     int64         `json:"puts"`    // write requests to the store since the start, repeated ones included
+	Mallocs  uint64        `json:"mallocs"` // heap objects allocated since the start
+}
+
+// GatewayStatus says who and where the gateway is.
+type GatewayStatus struct {
+	ID      string    `json:"id"`
+	Host    string    `json:"host"`
+	Version string    `json:"version"`
+	DataDir string    `json:"data_dir"`
+	Portal  string    `json:"portal"`
+	Started time.Time `json:"started"`
+	Uptime  int64     `json:"uptime_seconds"`
+}
+
+// StoreStatus describes the object store and the requests to it since the start.
+type StoreStatus struct {
+	URL      string `json:"url"`
+	Requests int64  `json:"requests"`
+	Errors   int64  `json:"errors"` // requests that failed or found nothing; most are repeated
+	Sent     int64  `json:"sent_bytes"`
+	Received int64  `json:"received_bytes"`
+}
+
+// BufferStatus describes the upload buffer.
+type BufferStatus struct {
+	Used int64 `json:"used_bytes"`
+	Size int64 `json:"size_bytes"`
+}
+
+// CacheStatus describes the cache.
+type CacheStatus struct {
+	Used     int64   `json:"used_bytes"`
+	Size     int64   `json:"size_bytes"`
+	Segments int     `json:"segments"`
+	Hits     int64   `json:"hits"`
+	Misses   int64   `json:"misses"`
+	HitRate  float64 `json:"hit_rate"` // between 0 and 1; 0 before the first read
+	Fetched  int64   `json:"fetched_bytes"`
+	Evicted  int64   `json:"evicted_segments"`
+}
+
+// QueueStatus describes what waits to be uploaded, over all volumes.
+type QueueStatus struct {
+	Bytes    int64      `json:"bytes"`
+	Segments int        `json:"segments"`
+	Oldest   *time.Time `json:"oldest,omitempty"`
+}
