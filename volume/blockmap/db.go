@@ -46,6 +46,9 @@ func dbOptions(dir string) badger.Options {
 	o.BaseTableSize = 4 << 20
 	o.BaseLevelSize = 16 << 20
 	o.Compression = options.None
+	// A key damaged on disk would look like a key that is not there, and an older value
+	// would take its place.
+	o.ChecksumVerificationMode = options.OnBlockRead
 	o.NumCompactors = 2
 	o.DetectConflicts = false
 	o.MetricsEnabled = false
@@ -60,7 +63,8 @@ func environmental(err error) bool {
 		fs.ErrPermission, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EMFILE, syscall.ENFILE,
 		syscall.ENOMEM, syscall.ENOTDIR, syscall.EAGAIN, syscall.EWOULDBLOCK, syscall.EINTR,
 	} {
-		if errors.Is(err, e) {
+		// badger does not wrap every cause.
+		if errors.Is(err, e) || strings.Contains(err.Error(), e.Error()) {
 			return true
 		}
 	}
