@@ -1,0 +1,66 @@
+package appliance
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+
+	"sluice/target/login"
+	"sluice/target/pdu"
+)
+
+// Authorize implements target.Authorizer: the rules of the package comment.
+func (v *volumes) Authorize(initiator, targetName string, remote net.Addr) (login.Access, error) {
+	local := loopback(remote)
+	if targetName == "" {
+		return login.Access{}, v.authorizeDiscovery(initiator, local)
+	}
+	e := v.byTarget(targetName)
+	if e == nil {
+		return login.Access{}, login.Refuse(pdu.LoginNotFound, "there is no volume for target %s", targetName)
+	}
+	credentials, err := v.access.of(e.head.ID).admit(initiator, local)
+	return login.Access{CHAP: credentials, TargetAlias: e.head.Name}, err
+}
+
+// admit tells whether an initiator may log in, and with which credentials. The refusal names
+// the remedy; it goes to the log only.
+func (r *ruling) admit(initiator string, local bool) (*login.CHAP, error) {
+	if r.open() {
+		if !local {
+			return nil, login.Refuse(pdu.LoginForbidden, "the volume has neither an access list nor CHAP, so only initiators on this machine may log in: "+
+				"run \"sluice initiator allow VOLUME --iqn %s\" or \"sluice chap set\"", initiator)
+		}
+		return nil, nil
+	}
+	if _, listed := slices.BinarySearch(r.Initiators, initiator); len(r.Initiators) > 0 && !listed {
+		return nil, login.Refuse(pdu.LoginForbidden, "initiator %s is not on the volume's access list", initiator)
+	}
+	if len(r.CHAP) == 0 {
+		return nil, nil
+	}
+	c, ok := r.CHAP[initiator]
+	if !ok {
+		return nil, login.Refuse(pdu.LoginForbidden, "initiator %s has no CHAP credentials with the volume, and others have", initiator)
+	}
+	return c.login(), nil
+}
+
+// authorizeDiscovery lets those ask for the targets who might log in to one of them.
+func (v *volumes) authorizeDiscovery(initiator string, local bool) error {
+	if local {
+		return nil
+	}
+	for _, e := range v.serving() {
+		if _, err := v.access.of(e.head.ID).admit(initiator, local); err == nil {
+			return nil
+		}
+	}
+	return login.Refuse(pdu.LoginForbidden, "initiator %s may log in to no volume", initiator)
+}
+
+// loopback tells whether an address is of this machine's loopback.
+func loopback(remote net.Addr) bool {
+	address, err := netip.ParseAddrPort(remote.String())
+	return err == nil && address.Addr().Unmap().IsLoopback()
+}

@@ -1,0 +1,85 @@
+package appliance
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"sluice/object"
+	"sluice/volume"
+)
+
+// bucket is the catalogue of a real object store.
+type bucket struct {
+	store object.Store
+	opts  volume.Options
+}
+
+// Create implements catalogue.
+func (b *bucket) Create(ctx context.Context, name string, size int64) (*volume.Head, error) {
+	return volume.Create(ctx, b.store, name, size)
+}
+
+// Find implements catalogue.
+func (b *bucket) Find(ctx context.Context, name string) (*volume.Head, error) {
+	return volume.Find(ctx, b.store, name)
+}
+
+// List implements catalogue.
+func (b *bucket) List(ctx context.Context) ([]*volume.Head, error) { return volume.List(ctx, b.store) }
+
+// Delete implements catalogue.
+func (b *bucket) Delete(ctx context.Context, name string) error {
+	return volume.Delete(ctx, b.store, name)
+}
+
+// Open implements catalogue.
+func (b *bucket) Open(ctx context.Context, id uuid.UUID, force bool) (servedVolume, error) {
+	v, err := volume.Open(ctx, id, b.opts, force)
+	if err != nil {
+		return nil, err // not v: an interface with a nil inside is not nil
+	}
+	return v, nil
+}
+
+const (
+	// maxRequests bounds what the gateway asks of the store at once. Each may hold a body
+	// of 32 MiB.
+	maxRequests = 128
+	// probeTime is how long the store may be unreachable when the gateway starts, and
+	// probeEvery how often it is asked.
+	probeTime  = 30 * time.Second
+	probeEvery = 2 * time.Second
+)
+
+// probeStore checks that the store keeps its promises. It asks again for a while where the
+// store is only unreachable: it may be starting, too.
+func probeStore(ctx context.Context, store object.Store, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	tick := time.NewTicker(probeEvery)
+	defer tick.Stop()
+	for {
+		err := object.Probe(ctx, store)
+		if err == nil || !object.Transient(err) || ctx.Err() != nil {
+			return err
+		}
+		log.WarnContext(ctx, "the object store cannot be reached; trying again", "error", err)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("not reachable for %v: %w", probeTime, err)
+		}
+	}
+}
+
+// decorate adds counting and persistence to a store: Count is under Retry, so that it
+// counts what the provider bills.
+func decorate(store object.Store, log *slog.Logger) (object.Store, *object.Counter) {
+	counter := object.Count(store)
+	retrier := object.Retry(counter, object.RetryOptions{Refused: true, Logger: log})
+	return object.Limit(retrier, object.LimitOptions{Requests: maxRequests}), counter
+}

@@ -1,0 +1,217 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/dgraph-io/badger/v4"
+
+	"sluice/appliance/api"
+	"sluice/cache"
+	"sluice/object"
+	"sluice/object/storeurl"
+	"sluice/target"
+	"sluice/volume"
+	"sluice/volume/blockmap"
+	"sluice/volume/segment"
+)
+
+// Gateway is one gateway. It implements api.Backend.
+type Gateway struct {
+	*volumes
+
+	cfg     Config
+	log     *slog.Logger
+	host    string
+	started time.Time
+
+	// What the stages open, in their order.
+	dir     *dataDir
+	raw     storeurl.Store
+	store   object.Store
+	counter *object.Counter
+	db      *badger.DB
+	cache   *cache.Cache
+	buffer  *volume.Buffer
+	server  *target.Server
+	address net.Addr // of the portal
+	api     *listeners
+
+	failed chan error // a part that ended by itself
+}
+
+var _ api.Backend = (*Gateway)(nil)
+
+// New returns a gateway for a configuration, which it validates. Nothing is opened yet.
+func New(cfg Config, log *slog.Logger) (*Gateway, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("asking for the host's name: %w", err)
+	}
+	return &Gateway{cfg: cfg, log: log, host: host, failed: make(chan error, 1)}, nil
+}
+
+// Run opens the gateway, serves until ctx ends, and closes it. It returns nil if it was
+// told to stop and all that was accepted is durable on local disk. A second Run is not
+// possible.
+func (g *Gateway) Run(ctx context.Context) error {
+	g.started = time.Now()
+	opened := &stages{log: g.log}
+	if err := opened.open(ctx, g.stages()); err != nil {
+		return err
+	}
+	g.log.Info("gateway is ready", "gateway", g.dir.id, "portal", g.address.String(), "api", g.api.addresses(),
+		"store", g.cfg.Store, "volumes", len(g.serving()), "took", time.Since(g.started).Round(time.Millisecond))
+	g.notify(daemon.SdNotifyReady)
+
+	var cause error
+	select {
+	case <-ctx.Done():
+		g.log.Info("gateway is stopping")
+	case cause = <-g.failed:
+	}
+	g.notify(daemon.SdNotifyStopping)
+	err := errors.Join(cause, opened.close(context.WithoutCancel(ctx)))
+	if err == nil {
+		g.log.Info("gateway has stopped: all that was accepted is on local disk")
+	}
+	return err
+}
+
+// notify tells systemd, if it started us.
+func (g *Gateway) notify(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		g.log.Warn("cannot tell systemd", "state", state, "error", err)
+	}
+}
+
+// stages are the steps of the package comment.
+func (g *Gateway) stages() []stage {
+	return []stage{
+		{"data directory", g.openDataDir, func(context.Context) error { return g.dir.close() }},
+		{"object store", g.openStore, func(context.Context) error { return g.raw.Close() }},
+		{"index", g.openIndex, func(context.Context) error { return g.db.Close() }},
+		{"cache", g.openCache, func(context.Context) error { return g.cache.Close() }},
+		{"iSCSI server", g.openServer, nil},
+		{"volumes", g.openVolumes, func(ctx context.Context) error { return g.close(ctx) }},
+		{"portal", g.openPortal, g.closePortal},
+		{"API", g.openAPI, g.closeAPI},
+	}
+}
+
+func (g *Gateway) openDataDir(context.Context) (err error) {
+	if g.dir, err = openDataDir(g.cfg.DataDir); err != nil {
+		return err
+	}
+	rules, err := openAccess(g.dir.join("access.json"))
+	if err != nil {
+		return errors.Join(err, g.dir.close())
+	}
+	g.volumes = &volumes{
+		log: g.log, gateway: g.dir.id, portal: g.portalAddress, access: rules,
+		own: map[string]*entry{}, busy: map[string]struct{}{},
+	}
+	return nil
+}
+
+func (g *Gateway) openStore(ctx context.Context) (err error) {
+	if g.raw, err = storeurl.Open(ctx, g.cfg.Store); err != nil {
+		return err
+	}
+	if err := probeStore(ctx, g.raw, g.log); err != nil {
+		return errors.Join(err, g.raw.Close())
+	}
+	g.store, g.counter = decorate(g.raw, g.log)
+	return nil
+}
+
+// openIndex opens the index. One that is damaged is not thrown away here: what is not in
+// the bucket yet could be.
+func (g *Gateway) openIndex(context.Context) (err error) {
+	path := g.dir.join("index")
+	g.db, err = blockmap.OpenDB(path, g.log)
+	if errors.Is(err, blockmap.ErrCorrupt) {
+		return fmt.Errorf("%w: move %s away and start again; it is made anew from the local segments and the bucket", err, path)
+	}
+	return err
+}
+
+func (g *Gateway) openCache(context.Context) (err error) {
+	g.cache, err = cache.Open(cache.Options{
+		Dir: g.dir.join("segments"), DB: g.db, Source: g.store, Bytes: int64(g.cfg.Cache), Logger: g.log,
+	})
+	g.buffer = volume.NewBuffer(int64(g.cfg.UploadBuffer))
+	return err
+}
+
+func (g *Gateway) openServer(context.Context) error {
+	g.server = target.New(target.Options{Authorizer: g.volumes, Logger: g.log})
+	g.exports = newTargets(g.server, newUnit)
+	return nil
+}
+
+func (g *Gateway) openVolumes(ctx context.Context) error {
+	boot, err := bootID()
+	if err != nil {
+		return err
+	}
+	g.bucket = &bucket{store: g.store, opts: volume.Options{
+		Store: g.store, DB: g.db, Cache: g.cache, Buffer: g.buffer,
+		Gateway: g.dir.id.String(), Host: g.host, Boot: boot, Codec: segment.CodecS2, Logger: g.log,
+	}}
+	if err := g.attachOwn(ctx); err != nil {
+		return errors.Join(err, g.close(ctx))
+	}
+	if err := g.checkPortal(g.cfg.ISCSIListen); err != nil {
+		return errors.Join(err, g.close(ctx))
+	}
+	return nil
+}
+
+func (g *Gateway) openPortal(ctx context.Context) (err error) {
+	g.address, err = g.server.Listen(ctx, g.cfg.ISCSIListen)
+	return err
+}
+
+// closePortal lets initiators log out. That some did not in time is no failure: all they
+// were promised is kept.
+func (g *Gateway) closePortal(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.DrainTimeout)
+	defer cancel()
+	if err := g.server.Shutdown(ctx); err != nil {
+		g.log.Warn("sessions were closed that initiators had not ended", "error", err)
+	}
+	return nil
+}
+
+func (g *Gateway) openAPI(ctx context.Context) (err error) {
+	g.api, err = openListeners(ctx, g.cfg, api.Handler(g, g.log), g.log, g.fail)
+	return err
+}
+
+func (g *Gateway) closeAPI(context.Context) error { return g.api.close() }
+
+// fail ends Run with an error of a part that should not have ended.
+func (g *Gateway) fail(err error) {
+	select {
+	case g.failed <- err:
+	default: // the first one ends it already
+	}
+}
+
+// portalAddress is where initiators reach us.
+func (g *Gateway) portalAddress() string {
+	if g.address == nil {
+		return g.cfg.ISCSIListen
+	}
+	return reachable(g.address)
+}

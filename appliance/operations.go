@@ -1,0 +1,258 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+
+	"sluice/appliance/api"
+	"sluice/object"
+	"sluice/target"
+	"sluice/volume"
+)
+
+// CreateVolume implements api.Volumes.
+func (v *volumes) CreateVolume(ctx context.Context, req api.CreateRequest) (*api.Volume, error) {
+	if err := checkMode(req.Mode); err != nil {
+		return nil, err
+	}
+	if err := api.CheckVolumeSize(api.Size(req.Size)); err != nil {
+		return nil, api.Errorf(api.CodeInvalid, "%w", err)
+	}
+	release, err := v.claim(req.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	head, err := v.bucket.Create(ctx, req.Name, req.Size)
+	if err != nil {
+		return nil, explain(err)
+	}
+	if err := v.attach(ctx, head, false); err != nil {
+		e := explain(err)
+		e.Message = "the volume was created, but not attached: " + e.Message
+		return nil, e.WithHint("run sluice volume attach %s", req.Name)
+	}
+	return v.describe(v.entry(req.Name)), nil
+}
+
+func checkMode(mode string) error {
+	switch mode {
+	case "", string(volume.Cached):
+		return nil
+	case "stored":
+		return api.Errorf(api.CodeInvalid, "stored volumes are not supported by this version").WithHint("create it with --mode cached")
+	}
+	return api.Errorf(api.CodeInvalid, "there is no mode %q", mode).WithHint("create it with --mode cached")
+}
+
+// ListVolumes implements api.Volumes.
+func (v *volumes) ListVolumes(ctx context.Context) ([]api.Volume, error) {
+	heads, err := v.bucket.List(ctx)
+	if err != nil {
+		return nil, explain(err)
+	}
+	list := make([]api.Volume, 0, len(heads))
+	for _, head := range heads {
+		if e := v.entry(head.Name); e != nil && e.head.ID == head.ID {
+			list = append(list, *v.describe(e))
+			continue
+		}
+		list = append(list, *v.describeOther(head))
+	}
+	return list, nil
+}
+
+// ShowVolume implements api.Volumes.
+func (v *volumes) ShowVolume(ctx context.Context, name string) (*api.Volume, error) {
+	if err := api.CheckName(name); err != nil {
+		return nil, api.Errorf(api.CodeInvalid, "%w", err)
+	}
+	if e := v.entry(name); e != nil {
+		shown := v.describe(e)
+		if e.vol != nil {
+			shown.Allocated = allocated(ctx, e.vol)
+		}
+		return shown, nil
+	}
+	head, err := v.bucket.Find(ctx, name)
+	if err != nil {
+		return nil, explain(err)
+	}
+	return v.describeOther(head), nil
+}
+
+// ResizeVolume implements api.Volumes.
+func (v *volumes) ResizeVolume(ctx context.Context, name string, req api.ResizeRequest) (*api.Volume, error) {
+	if err := api.CheckVolumeSize(api.Size(req.Size)); err != nil {
+		return nil, api.Errorf(api.CodeInvalid, "%w", err)
+	}
+	release, err := v.claim(name)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	e, err := v.attached(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if size := e.vol.Size(); req.Size < size {
+		return nil, api.Errorf(api.CodeInvalid, "volume %s has %s and cannot shrink to %s: what is behind the new end would be lost",
+			name, api.Size(size), api.Size(req.Size))
+	}
+	if err := e.vol.Resize(ctx, req.Size); err != nil {
+		return nil, explain(err)
+	}
+	v.exports.Grown(name)
+	v.log.InfoContext(ctx, "volume resized", "volume", name, "size", api.Size(req.Size).String())
+	return v.describe(e), nil
+}
+
+// AttachVolume implements api.Attachments. To attach a volume that is attached here already
+// is no error.
+func (v *volumes) AttachVolume(ctx context.Context, name string, req api.AttachRequest) (*api.Volume, error) {
+	release, err := v.claim(name)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if e := v.entry(name); e != nil {
+		if e.failure() == "" {
+			return v.describe(e), nil
+		}
+		if err := v.takeDown(ctx, e); err != nil {
+			return nil, explain(err)
+		}
+	}
+	head, err := v.bucket.Find(ctx, name)
+	if err != nil {
+		return nil, explain(err)
+	}
+	if err := v.attach(ctx, head, req.Force); err != nil {
+		return nil, explain(err)
+	}
+	return v.describe(v.entry(name)), nil
+}
+
+// takeDown closes a volume that has failed.
+func (v *volumes) takeDown(ctx context.Context, e *entry) error {
+	if e.vol != nil {
+		if err := v.exports.Withdraw(ctx, e.head.Name); err != nil {
+			return err
+		}
+		if err := e.vol.Close(); err != nil { // it has failed before: this adds nothing that could be mended
+			v.log.WarnContext(ctx, "closing a failed volume", "volume", e.head.Name, "error", err)
+		}
+	}
+	v.set(e.head.Name, nil)
+	return nil
+}
+
+// DetachVolume implements api.Attachments.
+func (v *volumes) DetachVolume(ctx context.Context, name string, req api.DetachRequest) (*api.Volume, error) {
+	release, err := v.claim(name)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	e, err := v.attached(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.giveUp(ctx, e, req.Force); err != nil {
+		return nil, err
+	}
+	head, err := v.bucket.Find(ctx, name)
+	if err != nil {
+		return nil, explain(err)
+	}
+	return v.describeOther(head), nil
+}
+
+// giveUp detaches a volume that is served here, so that any gateway may attach or delete it.
+func (v *volumes) giveUp(ctx context.Context, e *entry, force bool) error {
+	name := e.head.Name
+	if sessions := v.exports.Sessions(name); len(sessions) > 0 && !force {
+		return api.Errorf(api.CodeConflict, "%d initiators are logged in to volume %s, the first is %s", len(sessions), name, sessions[0].Initiator).
+			WithHint("log out there (iscsiadm --mode node --targetname %s --logout), or use --force", api.IQN(name))
+	}
+	if err := v.exports.Withdraw(ctx, name); err != nil {
+		return explain(err)
+	}
+	if err := e.vol.Detach(ctx); err != nil {
+		// It is still ours, and goes on being served.
+		if xerr := v.exports.Export(name, e.head.ID, e.vol); xerr != nil {
+			err = errors.Join(err, xerr)
+		}
+		return explain(err)
+	}
+	v.set(name, nil)
+	v.log.InfoContext(ctx, "volume detached", "volume", name)
+	return nil
+}
+
+// DeleteVolume implements api.Volumes.
+func (v *volumes) DeleteVolume(ctx context.Context, name string, force bool) error {
+	release, err := v.claim(name)
+	if err != nil {
+		return err
+	}
+	defer release()
+	head, err := v.bucket.Find(ctx, name)
+	if err != nil {
+		return explain(err)
+	}
+	if e := v.entry(name); e != nil {
+		if e.failure() != "" {
+			return api.Errorf(api.CodeConflict, "volume %s has failed: %s", name, e.failure()).WithHint("run sluice volume attach %s first", name)
+		}
+		if err := v.giveUp(ctx, e, force); err != nil {
+			return err
+		}
+	}
+	if err := v.bucket.Delete(ctx, name); err != nil {
+		return explain(err)
+	}
+	v.log.InfoContext(ctx, "volume deleted", "volume", name, "id", head.ID)
+	if err := v.access.forget(head.ID); err != nil {
+		return explain(err)
+	}
+	return nil
+}
+
+// attached returns a volume that this gateway serves.
+func (v *volumes) attached(ctx context.Context, name string) (*entry, error) {
+	e := v.entry(name)
+	if e == nil {
+		if _, err := v.bucket.Find(ctx, name); err != nil {
+			return nil, explain(err)
+		}
+		return nil, api.Errorf(api.CodeConflict, "volume %s is not attached to this gateway", name).WithHint("run sluice volume attach %s", name)
+	}
+	if e.vol == nil {
+		return nil, api.Errorf(api.CodeConflict, "volume %s has failed: %w", name, e.err).WithHint("run sluice volume attach %s", name)
+	}
+	return e, nil
+}
+
+// explain turns an error from below into one that says what to do about it.
+func explain(err error) *api.Error {
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		return e
+	}
+	switch {
+	case errors.Is(err, volume.ErrNotFound):
+		return api.Errorf(api.CodeNotFound, "%w", err).WithHint("sluice volume list shows all")
+	case errors.Is(err, volume.ErrExists):
+		return api.Errorf(api.CodeConflict, "%w", err)
+	case errors.Is(err, volume.ErrOwned):
+		return api.Errorf(api.CodeConflict, "%w", err).WithHint("detach it there; if that gateway is gone, run sluice volume attach NAME --force here: " +
+			"what it had not uploaded is lost")
+	case errors.Is(err, volume.ErrLost), errors.Is(err, target.ErrClosed), errors.Is(err, volume.ErrClosed):
+		return api.Errorf(api.CodeConflict, "%w", err)
+	case errors.Is(err, object.ErrRefused):
+		return api.Errorf(api.CodeUnavailable, "%w", err).WithHint("check the credentials and the bucket")
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), object.Transient(err):
+		return api.Errorf(api.CodeUnavailable, "%w", err).WithHint("the object store did not answer in time: see sluice status and the log")
+	}
+	return api.AsError(err)
+}
