@@ -14,9 +14,9 @@ import (
 	"sluice/volume/segment"
 )
 
-// partBytes is the size above which a root is cut into several objects, so that it takes
+// maxPartBytes is the size above which a root is cut into several objects, so that it takes
 // no more memory than a few times that.
-const partBytes = 16 << 20
+const maxPartBytes = 16 << 20
 
 // Frozen is the map as it was at one moment. It is written to the bucket by WriteRoot, while the
 // map goes on changing. Done must be called in the end.
@@ -171,7 +171,7 @@ func (f *Frozen) write(ctx context.Context, store object.Store, key string) erro
 		if f.err != nil {
 			return f.err
 		}
-		if len(f.buf) >= partBytes {
+		if len(f.buf) >= f.m.partBytes {
 			if _, err := f.put(ctx, store, key); err != nil {
 				return err
 			}

@@ -71,6 +71,7 @@ type Map struct {
 	limbo      atomic.Int64 // bytes of evicted pages that are not saved yet
 	copies     atomic.Int64 // bytes of frozen copies in memory
 	dirtyBytes atomic.Int64 // estimate of the size of the pages that the root does not have
+	partBytes  int          // maxPartBytes, but less in tests
 	softLimit  int64        // of limbo + copies: above it they are written in the background
 	hardLimit  int64        // above it, whoever needs another page waits for that
 
@@ -103,8 +104,8 @@ func Open(db *badger.DB, vol [16]byte, opts Options) (*Map, error) {
 	}
 	m := &Map{
 		store: opts.Store, local: newLocal(db, vol),
-		shardBytes: opts.CacheBytes / shards,
-		softLimit:  opts.CacheBytes / 16, hardLimit: opts.CacheBytes / 4,
+		shardBytes: opts.CacheBytes / shards, partBytes: maxPartBytes,
+		softLimit: opts.CacheBytes / 16, hardLimit: opts.CacheBytes / 4,
 		fetching: make(chan struct{}, 1),
 	}
 	for i := range m.shards {
