@@ -451,3 +451,59 @@ func ExampleObjectHeader_FrameRange() {
 	// 16 blocks <nil>
 	// 16 blocks <nil>
 }
+
+// What a sum cannot find: headers whose parts do not agree.
+func TestParseHeaderRefusesNonsense(t *testing.T) {
+	object := objectSeeds(t)[0] // 20 live blocks in 2 frames
+	le := binary.LittleEndian
+	good := parse(t, object)
+	table := objectFixed + 4*good.Blocks()
+	runs := table + 4*good.Frames()
+	for name, change := range map[string]func(b []byte){
+		"later version":         func(b []byte) { le.PutUint16(b[8:], 2) },
+		"frame size":            func(b []byte) { b[10] = 32 },
+		"codec 0":               func(b []byte) { b[11] = 0 },
+		"flag":                  func(b []byte) { b[60] = 1 },
+		"too many blocks":       func(b []byte) { le.PutUint32(b[48:], Slots+1) },
+		"more sums":             func(b []byte) { le.PutUint32(b[48:], uint32(good.Blocks()+1)) },
+		"no runs":               func(b []byte) { le.PutUint32(b[52:], 0) },
+		"more runs than blocks": func(b []byte) { le.PutUint32(b[52:], uint32(good.Blocks()+1)) },
+		"too many holes":        func(b []byte) { le.PutUint32(b[56:], 1<<31) },
+		"fewer holes":           func(b []byte) { b[56]-- },
+		"empty frame":           func(b []byte) { le.PutUint32(b[table:], uint32(CodecS2)<<codecShift) },
+		"frame that grew":       func(b []byte) { le.PutUint32(b[table:], uint32(CodecS2)<<codecShift|(maxFrame+1)) },
+		"raw frame cut":         func(b []byte) { le.PutUint32(b[table:], uint32(CodecRaw)<<codecShift|(maxFrame-1)) },
+		"frame codec":           func(b []byte) { le.PutUint32(b[table:], 4<<codecShift|1) },
+		"varint without end":    func(b []byte) { copy(b[runs:], bytes.Repeat([]byte{0xff}, 11)) },
+		"slot behind the end":   func(b []byte) { copy(b[runs:], []byte{0xff, 0x7f}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := bytes.Clone(object)
+			change(b)
+			resum(b)
+			if _, err := ParseHeader(b); !errors.Is(err, ErrObject) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+// Compressing must save a sixteenth.
+func TestLittleGainIsStoredRaw(t *testing.T) {
+	p := make([]byte, maxFrame)
+	chacha := rand.NewChaCha8([32]byte{2})
+	for _, c := range []struct {
+		zeros int
+		want  Codec
+	}{{maxFrame / 32, CodecRaw}, {maxFrame / 8, CodecS2}} {
+		_, _ = chacha.Read(p)
+		clear(p[:c.zeros])
+		comp, err := newCompressor(CodecS2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stored, codec := comp.append(nil, p); codec != c.want {
+			t.Errorf("%d of %d bytes are zero: %d bytes of %s", c.zeros, maxFrame, len(stored), codec)
+		}
+	}
+}

@@ -107,6 +107,36 @@ func TestRecoverChecksEveryBlock(t *testing.T) {
 	}
 }
 
+// Good records of the segment that are not the next ones: remains of something.
+func TestRecoverStopsAtARecordOutOfOrder(t *testing.T) {
+	block := pattern(1, 1)
+	next := Record{Op: OpWrite, Segment: testHeader.ID, Number: 1, Slot: 1, Runs: []Run{{5, 1}}, CRCs: checksums(block)}
+	for name, c := range map[string]struct {
+		change func(r *Record)
+		want   int
+	}{
+		"the next one":    {func(*Record) {}, 2},
+		"number too low":  {func(r *Record) { r.Number = 0 }, 1},
+		"number too high": {func(r *Record) { r.Number = 2 }, 1},
+		"slot used":       {func(r *Record) { r.Slot = 0 }, 1},
+		"slot left out":   {func(r *Record) { r.Slot = 2 }, 1},
+	} {
+		f := &memFile{}
+		w := newTestWriter(t, f)
+		for range 3 {
+			write(t, w, 1, Run{5, 1}) // the same block in three slots
+		}
+		r := next
+		c.change(&r)
+		at := headerPage + RecordSize(1, 1)
+		clear(f.data[at:MetaSize])
+		copy(f.data[at:], AppendRecord(nil, &r))
+		if got := mustRecover(t, f); len(got.Records) != c.want || got.Torn != (c.want == 1) {
+			t.Errorf("%s: %d records, torn %v, stopped by %v", name, len(got.Records), got.Torn, got.Stopped)
+		}
+	}
+}
+
 func TestRecoverRefusesABadHeader(t *testing.T) {
 	whole, _ := smallFile(t)
 	for at := range headerPage {
