@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
+	"strings"
 	"time"
 )
 
@@ -86,4 +88,22 @@ func (g *Gateway) WaitUploaded(volume string) {
 		}
 	}
 	g.t.Fatalf("volume %s: %d bytes still not uploaded", volume, queued)
+}
+
+// Counter returns a number out of the status by its path (uploads.puts), or NaN if the
+// status has none there: the measurement is then shown as missing.
+func (g *Gateway) Counter(path string) float64 {
+	g.t.Helper()
+	var value any
+	if err := json.Unmarshal(g.CLI("status", "--json"), &value); err != nil {
+		g.t.Fatalf("reading the status: %v", err)
+	}
+	for key := range strings.SplitSeq(path, ".") {
+		fields, _ := value.(map[string]any)
+		value = fields[key]
+	}
+	if n, ok := value.(float64); ok {
+		return n
+	}
+	return math.NaN()
 }

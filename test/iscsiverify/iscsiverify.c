@@ -36,7 +36,7 @@ enum kind { READ, WRITE, ZERO, FLUSH };
 
 static struct {
 	const char *url, *state, *initiator;
-	int sequential, read_percent, zero_percent, ring, check, fua;
+	int sequential, read_percent, zero_percent, ring, check, fua, sparse;
 	int bs, depth, flush_every;
 	double seconds, warm_up;
 	uint64_t size, offset, count, at_least, seed;
@@ -431,7 +431,8 @@ static void make_ops(void)
 		struct op *op = calloc(1, sizeof *op);
 		if (!op || posix_memalign((void **)&op->buf, 4096, (size_t)opt.bs))
 			fail(EXIT_USAGE, "memory", strerror(errno));
-		for (int j = 0; j < opt.bs; j += 8)
+		memset(op->buf, 0, (size_t)opt.bs);
+		for (int j = 0; j < opt.bs && !opt.sparse; j += 8)
 			memcpy(op->buf + j, &(uint64_t){ next_random() }, 8);
 		op->next = idle;
 		idle = op;
@@ -477,7 +478,8 @@ static void usage(void)
 	      "  --count N       stop after N commands        --flush N      SYNCHRONIZE CACHE after every N writes\n"
 	      "  --size, --offset N  the part of the disk     --sequential   in order, not at random\n"
 	      "  --read P        percent of reads (0)         --zero P       percent of writes that are UNMAP or WRITE SAME\n"
-	      "  --fua           writes with FUA              --seed N       --initiator IQN\n"
+	      "  --fua           writes with FUA              --sparse       data of almost only zeros\n"
+	      "  --seed N        --initiator IQN\n"
 	      "  --state FILE    stamp writes, check reads, remember what was acknowledged\n"
 	      "  --check         with --state: only read everything back and compare\n"
 	      "  --ring          with --state: a single numbered writer; with --check: prefix test\n"
@@ -492,7 +494,7 @@ static void parse(int argc, char **argv)
 		{ "bs", 1, 0, BS }, { "depth", 1, 0, DEPTH }, { "seconds", 1, 0, SECONDS }, { "warm-up", 1, 0, WARM }, { "count", 1, 0, COUNT },
 		{ "flush", 1, 0, FLUSH_EVERY }, { "size", 1, 0, SIZE }, { "offset", 1, 0, OFFSET }, { "read", 1, 0, READS }, { "zero", 1, 0, ZEROES },
 		{ "seed", 1, 0, SEED }, { "initiator", 1, 0, INITIATOR }, { "state", 1, 0, STATE }, { "at-least", 1, 0, AT_LEAST },
-		{ "sequential", 0, &opt.sequential, 1 }, { "fua", 0, &opt.fua, 1 }, { "check", 0, &opt.check, 1 }, { "ring", 0, &opt.ring, 1 }, { 0 }
+		{ "sequential", 0, &opt.sequential, 1 }, { "fua", 0, &opt.fua, 1 }, { "sparse", 0, &opt.sparse, 1 }, { "check", 0, &opt.check, 1 }, { "ring", 0, &opt.ring, 1 }, { 0 }
 	};
 	int c;
 
