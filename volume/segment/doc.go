@@ -64,10 +64,10 @@
 //	 64 bytes  4 each  4 each       varints     varints  4
 //
 // A frame is 16 live blocks, in slot order, stored as one piece: s2, zstd or raw. A reader
-// finds the frame of a slot by binary search among the live runs, fetches just that range of the
-// object, and checks every block. The header fits into the first 64 KiB of the object but for segments with
-// thousands of scattered zeroed or unmapped runs; for 2048 single blocks in random places it has about
-// 25 KiB, 0.3 % of the data.
+// finds the frame of a slot by binary search among the live runs, fetches just that range
+// of the object, and checks every block. The header is in the first 64 KiB of the object
+// but for segments with thousands of scattered zeroed or unmapped runs; of 2048 single
+// blocks in random places it has about 23 KiB, 0.3 % of the data.
 //
 // Both formats are described byte by byte in docs/FORMATS.md, and held by the golden files in
 // testdata/golden.

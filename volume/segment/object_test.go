@@ -365,7 +365,10 @@ func objectSeeds(tb testing.TB) [][]byte {
 func FuzzParseHeader(f *testing.F) {
 	for _, b := range objectSeeds(f) {
 		h := parse(f, b)
-		f.Add(b[:min(len(b), int(h.Size))])
+		if h.Frames() > 0 {
+			b = b[:h.Frame(0).Offset]
+		}
+		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		resum(b)
@@ -400,11 +403,14 @@ func FuzzParseHeader(f *testing.F) {
 }
 
 func FuzzDecodeFrame(f *testing.F) {
-	for _, b := range objectSeeds(f) {
-		h := parse(f, b)
-		for i := range h.Frames() {
-			fr := h.Frame(i)
-			f.Add(byte(fr.Codec), byte(i), b[fr.Offset:][:fr.Length])
+	for _, codec := range codecs {
+		comp, err := newCompressor(codec)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for blocks := range 2 {
+			stored, codec := comp.append(nil, bytes.Repeat([]byte("0123456789abcdef"), (blocks+1)*BlockSize/16))
+			f.Add(byte(codec), byte(blocks), stored)
 		}
 	}
 	f.Fuzz(func(t *testing.T, codec, blocks byte, stored []byte) {
