@@ -67,6 +67,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.started = time.Now()
 	opened := &stages{log: g.log}
 	if err := opened.open(ctx, g.stages()); err != nil {
+		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+			g.log.Info("gateway was told to stop before it was ready")
+			return nil
+		}
 		return err
 	}
 	g.log.Info("gateway is ready", "gateway", g.dir.id, "portal", g.address.String(), "api", g.api.addresses(),
@@ -102,7 +106,7 @@ func (g *Gateway) stages() []stage {
 		{"index", g.openIndex, func(context.Context) error { return g.db.Close() }},
 		{"cache", g.openCache, func(context.Context) error { return g.cache.Close() }},
 		{"iSCSI server", g.openServer, nil},
-		{"volumes", g.openVolumes, func(ctx context.Context) error { return g.close(ctx) }},
+		{"volumes", g.openVolumes, func(ctx context.Context) error { return g.closeAll(ctx) }},
 		{"portal", g.openPortal, g.closePortal},
 		{"API", g.openAPI, g.closeAPI},
 	}
@@ -169,10 +173,10 @@ func (g *Gateway) openVolumes(ctx context.Context) error {
 		Gateway: g.dir.id.String(), Host: g.host, Boot: boot, Codec: segment.CodecS2, Logger: g.log,
 	}}
 	if err := g.attachOwn(ctx); err != nil {
-		return errors.Join(err, g.close(ctx))
+		return errors.Join(err, g.closeAll(ctx))
 	}
 	if err := g.checkPortal(g.cfg.ISCSIListen); err != nil {
-		return errors.Join(err, g.close(ctx))
+		return errors.Join(err, g.closeAll(ctx))
 	}
 	return nil
 }

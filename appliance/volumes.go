@@ -175,8 +175,8 @@ func (v *volumes) attachOwn(ctx context.Context) error {
 	return group.Wait()
 }
 
-// close makes what all volumes accepted durable on local disk.
-func (v *volumes) close(context.Context) error {
+// closeAll makes what all volumes accepted durable on local disk.
+func (v *volumes) closeAll(context.Context) error {
 	var mu sync.Mutex
 	var failed error
 	var closing sync.WaitGroup

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sluice/appliance/api"
+)
+
+func newStatus(c *client) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show the gateway: its volumes, upload buffer, cache, upload queue and sessions",
+		Args:  cobra.NoArgs,
+		RunE: c.verb(func(ctx context.Context, daemon *api.Client, _ []string) error {
+			s, err := daemon.Status(ctx)
+			if err != nil {
+				return err
+			}
+			return c.out.print(s, func(w io.Writer) { printStatus(w, s) })
+		}),
+	}
+}
+
+func printStatus(w io.Writer, s *api.Status) {
+	queue := fmt.Sprintf("%s in %d segments", about(s.Queue.Bytes), s.Queue.Segments)
+	if s.Queue.Oldest != nil {
+		queue += fmt.Sprintf(", the oldest accepted %s ago", ago(*s.Queue.Oldest))
+	}
+	fields(w,
+		"gateway", fmt.Sprintf("%s on %s, sluice %s, up %s", s.Gateway.ID, s.Gateway.Host, s.Gateway.Version,
+			(time.Duration(s.Gateway.Uptime)*time.Second).String()),
+		"data directory", s.Gateway.DataDir,
+		"portal", s.Gateway.Portal,
+		"store", s.Store.URL,
+		"requests", fmt.Sprintf("%d to the store, %d failed or found nothing; sent %s, received %s",
+			s.Store.Requests, s.Store.Errors, about(s.Store.Sent), about(s.Store.Received)),
+		"upload buffer", fmt.Sprintf("%s of %s used", about(s.Buffer.Used), api.Size(s.Buffer.Size)),
+		"upload queue", queue,
+		"cache", fmt.Sprintf("%s of %s used, %.1f %% of reads found all they wanted", about(s.Cache.Used), api.Size(s.Cache.Size), 100*s.Cache.HitRate),
+		"sessions", fmt.Sprint(s.Sessions),
+	)
+	if len(s.Volumes) > 0 {
+		fmt.Fprintln(w)
+		printVolumes(w, s.Volumes)
+	}
+	for _, v := range s.Volumes {
+		switch {
+		case v.Error != "":
+			fmt.Fprintf(w, "\nvolume %s has failed: %s\n", v.Name, v.Error)
+		case v.UploadError != "":
+			fmt.Fprintf(w, "\nvolume %s cannot be uploaded now; it is tried again: %s\n", v.Name, v.UploadError)
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sluice/appliance/api"
+)
+
+func newVolume(c *client) *cobra.Command {
+	return group("volume", "Create, show, change and delete volumes",
+		newVolumeCreate(c), newVolumeList(c), newVolumeShow(c), newVolumeResize(c), newVolumeDelete(c), newVolumeAttach(c), newVolumeDetach(c))
+}
+
+// printVolume prints everything about a volume.
+func printVolume(w io.Writer, v *api.Volume) {
+	pairs := []string{
+		"name", v.Name, "id", v.ID, "state", string(v.State), "mode", v.Mode, "size", api.Size(v.Size).String(),
+	}
+	add := func(name, value string) { pairs = append(pairs, name, value) }
+	if v.Error != "" {
+		add("error", v.Error)
+	}
+	if v.Allocated != nil {
+		add("allocated", about(*v.Allocated))
+	}
+	if v.State == api.StateAttached {
+		add("not uploaded", fmt.Sprintf("%s in %d segments", about(v.Queued), v.QueuedSegments))
+	}
+	if v.UploadError != "" {
+		add("upload error", v.UploadError)
+	}
+	if v.Owner != nil {
+		add("served by", fmt.Sprintf("gateway %s on %s, last heard of %s ago", v.Owner.Gateway, v.Owner.Host, ago(v.Owner.Renewed)))
+	}
+	add("epoch", strconv.FormatUint(v.Epoch, 10))
+	if n := v.Counters; n != nil {
+		add("read", fmt.Sprintf("%s in %d operations", about(n.ReadBytes), n.ReadOps))
+		add("written", fmt.Sprintf("%s in %d operations, %d flushes", about(n.WriteBytes), n.WriteOps, n.Flushes))
+		add("uploaded", fmt.Sprintf("%s in %d segments", about(n.UploadedBytes), n.UploadedSegments))
+		if n.ChecksumErrors > 0 {
+			add("checksum errors", strconv.FormatInt(n.ChecksumErrors, 10))
+		}
+	}
+	add("IQN", v.IQN)
+	add("LUN", strconv.Itoa(v.LUN))
+	add("portal", v.Portal)
+	add("access", describeAccess(v.Access))
+	fields(w, pairs...)
+	if len(v.Sessions) > 0 {
+		fmt.Fprintln(w)
+		printSessions(w, v.Sessions)
+	}
+}
+
+func describeAccess(a *api.Access) string {
+	var parts []string
+	if a != nil && len(a.Initiators) > 0 {
+		parts = append(parts, "only "+strings.Join(a.Initiators, ", "))
+	}
+	if a != nil && len(a.CHAP) > 0 {
+		var names []string
+		for _, c := range a.CHAP {
+			names = append(names, c.Initiator)
+		}
+		parts = append(parts, "CHAP for "+strings.Join(names, ", "))
+	}
+	if len(parts) == 0 {
+		return "initiators on the gateway's own machine only (see sluice initiator, sluice chap)"
+	}
+	return strings.Join(parts, "; ")
+}
+
+func printSessions(w io.Writer, sessions []api.Session) {
+	t := newTable(w, "initiator", "from", "since", "CHAP user", "commands", "received", "sent")
+	for _, s := range sessions {
+		t.AppendRow([]any{s.Initiator, s.Remote, ago(s.Since) + " ago", s.CHAPUser, s.Commands, about(int64(s.Received)), about(int64(s.Sent))})
+	}
+	t.Render()
+}
