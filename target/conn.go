@@ -115,7 +115,7 @@ func (c *conn) run(ctx context.Context) {
 	if err == nil {
 		err = c.protect(c.fullFeaturePhase)
 	}
-	polite := err == nil || errors.Is(err, errLoggedOut) || c.ses == nil
+	polite := c.ses == nil || errors.Is(err, errLoggedOut) || errors.Is(err, errProtocol) // it has been told
 	c.windUp(polite)
 	if c.ses != nil {
 		c.srv.end(c.ses, c)

@@ -41,8 +41,10 @@ const maxBatch = 64
 
 func (c *conn) onPDU(h *pdu.Header, ahs []byte) error {
 	if n := h.DataLength(); n > c.params.Load().MaxRecvDataSegmentLength {
-		return errors.Join(c.reject(h, ahs, pdu.ReasonProtocolError),
-			fmt.Errorf("data segment of %d bytes in opcode %#02x", n, byte(h.Opcode())))
+		if err := c.reject(h, ahs, pdu.ReasonProtocolError); err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: data segment of %d bytes in opcode %#02x", errProtocol, n, byte(h.Opcode()))
 	}
 	switch op := h.Opcode(); op {
 	case pdu.OpSCSICommand:

@@ -14,7 +14,9 @@ import (
 // everybody lets every initiator in.
 type everybody struct{}
 
-func (everybody) Authorize(string, string, net.Addr) (login.Access, error) { return login.Access{}, nil }
+func (everybody) Authorize(string, string, net.Addr) (login.Access, error) {
+	return login.Access{}, nil
+}
 
 // TestServe serves a RAM disk at $SLUICE_TARGET_SERVE until it is interrupted, for tools
 // that are driven by hand.

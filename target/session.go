@@ -21,6 +21,7 @@ var (
 	errSilent     = errors.New("the initiator does not answer")
 	errStuck      = errors.New("the initiator does not take what it is sent")
 	errLoggedOut  = errors.New("the initiator has logged out")
+	errProtocol   = errors.New("protocol error")
 )
 
 // session is an iSCSI session (RFC 7143 4.4), which has one connection. The session of a
