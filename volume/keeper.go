@@ -101,18 +101,33 @@ func (v *Volume) keepRoot(ctx context.Context) error {
 	return v.finishRoot(ctx, published)
 }
 
-// considerRoot asks the next rotation to freeze the map when a new root is due.
+// considerRoot asks the next rotation to freeze the map when a new root is due. The
+// caller holds rootMu.
 func (v *Volume) considerRoot(published segment.ID) {
-	since := published - v.rooted
-	if published < v.rooted || since < rootMin {
+	behind := segmentsBehind(append(v.history, Span{Writer: v.writer, To: published.Sequence()}), v.rooted)
+	if published.Writer() != v.writer || behind < rootMin {
 		return
 	}
 	uploaded := v.stats.uploadedBytes.Load() - v.uploadedAtRoot
-	if since >= rootMax || v.m.DirtyRootBytes()*rootShare <= uploaded {
+	if behind >= rootMax || v.m.DirtyRootBytes()*rootShare <= uploaded {
 		v.mu.Lock()
 		v.rootDue = v.frozen == nil
 		v.mu.Unlock()
 	}
+}
+
+// segmentsBehind counts the segments of a history that are newer than pos.
+func segmentsBehind(spans []Span, pos segment.ID) int {
+	n := 0
+	for _, s := range spans {
+		switch {
+		case s.Writer == pos.Writer() && s.To > pos.Sequence():
+			n += int(s.To - pos.Sequence())
+		case s.Writer > pos.Writer():
+			n += int(s.To)
+		}
+	}
+	return n
 }
 
 // finishRoot writes the frozen map to the bucket once all that it names is there.

@@ -24,7 +24,7 @@ type machine struct {
 	names int
 }
 
-const modelSize = 24 * mib
+const modelSize = 8 * mib
 
 func (m *machine) fill(p []byte) {
 	// Short runs of random and constant bytes: some frames compress, some do not.
@@ -128,7 +128,7 @@ func (m *machine) detach(t *rapid.T) {
 }
 
 func (m *machine) start(dir string, force bool) {
-	m.g = newGateway(m.t, m.store, gatewayOptions{name: string(rune('a' + m.names)), dir: dir, cache: 12 * mib})
+	m.g = newGateway(m.t, m.store, gatewayOptions{name: string(rune('a' + m.names)), dir: dir, cache: 9 * mib})
 	m.v = m.g.attach(m.head, force)
 	expect(m.t, m.v, 0, m.model)
 }
@@ -139,7 +139,7 @@ func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &machine{t: t, store: newStore(t), model: make([]byte, modelSize), rnd: rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 1))}
 		m.head = create(t, m.store, modelSize)
-		m.g = newGateway(t, m.store, gatewayOptions{name: "a", cache: 12 * mib})
+		m.g = newGateway(t, m.store, gatewayOptions{name: "a", cache: 9 * mib})
 		m.v = m.g.attach(m.head, false)
 		rt.Repeat(map[string]func(*rapid.T){
 			"write": m.write, "write2": m.write, "write3": m.write,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -61,6 +62,7 @@ func (v *Volume) attach(ctx context.Context) error {
 		v.queue.push(u)
 	}
 	v.sealed, v.rooted = rec.end, rec.rooted
+	v.history = slices.Clip(rec.spans)
 	return nil
 }
 
@@ -74,7 +76,7 @@ func (v *Volume) own(ctx context.Context, rec *recovery) error {
 	next := *v.head
 	next.Epoch++
 	next.Owner = &Owner{Gateway: v.opts.Gateway, Host: v.opts.Host, Renewed: time.Now().UTC()}
-	next.Spans = append(rec.spans, Span{Writer: writer})
+	next.Spans = append(slices.Clip(rec.spans), Span{Writer: writer})
 	etag, err := writeHead(ctx, v.opts.Store, &next, v.etag)
 	if err != nil {
 		return fmt.Errorf("taking the ownership: %w", err)

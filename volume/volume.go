@@ -46,8 +46,10 @@ type Volume struct {
 
 	epoch  uint64 // of this attachment
 	writer uint32 // its number
-	size   atomic.Int64
-	failed atomic.Pointer[error] // why all I/O fails from now on
+	// history is what came before this attachment.
+	history []Span
+	size    atomic.Int64
+	failed  atomic.Pointer[error] // why all I/O fails from now on
 
 	headMu sync.Mutex // protects head and etag, and is held while the head is written
 	head   *Head

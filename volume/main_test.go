@@ -1,0 +1,18 @@
+package volume_test
+
+import (
+	"flag"
+	"os"
+	"testing"
+)
+
+// TestMain keeps the model test short unless more is asked for with -rapid.checks.
+func TestMain(m *testing.M) {
+	for name, value := range map[string]string{"rapid.checks": "8", "rapid.steps": "30"} {
+		if err := flag.Set(name, value); err != nil {
+			panic(err)
+		}
+	}
+	flag.Parse()
+	os.Exit(m.Run())
+}
