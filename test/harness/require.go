@@ -79,7 +79,7 @@ var moduleRoot = sync.OnceValues(func() (string, error) {
 // TempDir is t.TempDir on a real disk: /tmp may be a small one in memory.
 func TempDir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/var/tmp", "sluice-test-") //nolint:usetesting // t.TempDir would be in /tmp
+	dir, err := os.MkdirTemp("/var/tmp", "sluice-test-")
 	if err != nil {
 		t.Fatal(err)
 	}
