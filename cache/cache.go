@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -41,7 +43,7 @@ type Stats struct {
 	Segments int   `json:"segments"` // clean copies, whole or partial
 	Hits     int64 `json:"hits"`     // reads that found all they wanted here
 	Misses   int64 `json:"misses"`   // reads that had to wait for the bucket
-	Fetched  int64 `json:"fetched"`  // stored bytes that came from the bucket
+	Fetched  int64 `json:"fetched"`  // stored bytes of blocks that came from the bucket
 	Evicted  int64 `json:"evicted"`  // segments
 }
 
@@ -53,23 +55,25 @@ const (
 )
 
 // Cache holds the local segment files of all volumes of a gateway. All methods may be
-// called concurrently.
+// called concurrently. Its locks are taken in the order files, mu, Segment.mu.
 type Cache struct {
 	opts    Options
 	headers *lru.Cache[segment.ID, *segment.ObjectHeader]
 	fetches *semaphore.Weighted
 	now     func() time.Time
+	copies  int // most clean copies, whatever their size: each has an open file
+	table   table
 
 	hits, misses, fetched, evicted, unsaved atomic.Int64
 
-	table sync.Map // segment.ID -> *Segment; read on every access, so it takes no lock
+	// files orders the changes of the directory, of the index and of the table: a copy
+	// comes and goes with its file and its mark.
+	files sync.Mutex
 
-	mu    sync.Mutex // protects what follows, and every change of table
+	mu    sync.Mutex // protects what follows
 	queue *twoQueue  // the clean copies
-	sizes map[segment.ID]int64
-	total int64
-	spare []string // paths of preallocated files without content
-	names int      // counts names of spare files
+	spare []string   // paths of preallocated files without content
+	names int        // counts names of spare files
 }
 
 // Open reads the index and the directory. Copies that the index does not vouch for are
@@ -79,27 +83,32 @@ func Open(opts Options) (*Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making header cache: %w", err)
 	}
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return nil, fmt.Errorf("asking for the limit of open files: %w", err)
+	}
 	c := &Cache{
 		opts: opts, headers: headers, fetches: semaphore.NewWeighted(fetchesAtOnce), now: time.Now,
-		queue: newTwoQueue(), sizes: map[segment.ID]int64{},
+		copies: int(min(limit.Cur/2, 1<<20)), queue: newTwoQueue(),
 	}
+	c.table.m = map[segment.ID]*Segment{}
 	if err := os.MkdirAll(c.spareDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("making segment directory: %w", err)
 	}
 	if err := c.scan(); err != nil {
-		return nil, fmt.Errorf("opening cache in %s: %w", opts.Dir, err)
+		return nil, errors.Join(fmt.Errorf("opening cache in %s: %w", opts.Dir, err), c.closeFiles())
 	}
-	c.evict()
 	return c, nil
 }
 
 // Close saves the index and closes the files. No segment may be in use.
-func (c *Cache) Close() error {
-	err := c.save()
-	c.table.Range(func(_, v any) bool {
-		err = errors.Join(err, v.(*Segment).File.Close())
-		return true
-	})
+func (c *Cache) Close() error { return errors.Join(c.save(), c.closeFiles()) }
+
+func (c *Cache) closeFiles() error {
+	var err error
+	for _, s := range c.table.all() {
+		err = errors.Join(err, s.File.Close())
+	}
 	return err
 }
 
@@ -109,41 +118,25 @@ func (c *Cache) path(id segment.ID) string {
 
 func (c *Cache) spareDir() string { return filepath.Join(c.opts.Dir, "spare") }
 
-// Acquire returns the local copy of a segment with a reference, or nil.
-func (c *Cache) Acquire(id segment.ID) *Segment {
-	v, ok := c.table.Load(id)
-	if !ok {
-		return nil
-	}
-	s := v.(*Segment)
-	for {
-		n := s.refs.Load()
-		if n == 0 {
-			return nil // being freed
-		}
-		if s.refs.CompareAndSwap(n, n+1) {
-			return s
-		}
-	}
+// newSegment returns a copy with one reference, for the table.
+func (c *Cache) newSegment(id segment.ID, f *os.File) *Segment {
+	s := &Segment{ID: id, File: f, cache: c}
+	s.refs.Store(1)
+	return s
 }
+
+// Acquire returns the local copy of a segment with a reference, or nil.
+func (c *Cache) Acquire(id segment.ID) *Segment { return c.table.acquire(id) }
 
 // Create makes the file of a new segment, preallocated or a used one. init writes what
 // makes it valid; when Create returns, that survives a loss of power. The segment stays
-// until Sent, and is returned with a reference.
+// until Sent, and is returned with a reference. An ID that is here already is an error.
 func (c *Cache) Create(id segment.ID, volume [16]byte, init func(*os.File) error) (*Segment, error) {
-	path := c.path(id)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("creating segment %s: %w", id, err)
-	}
-	if spare := c.takeSpare(); spare != "" {
-		if err := os.Rename(spare, path); err != nil {
-			return nil, fmt.Errorf("creating segment %s: %w", id, err)
-		}
-	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := c.createFile(id)
 	if err != nil {
 		return nil, fmt.Errorf("creating segment %s: %w", id, err)
 	}
+	path := f.Name()
 	if err = init(f); err == nil {
 		err = f.Sync()
 	}
@@ -153,12 +146,33 @@ func (c *Cache) Create(id segment.ID, volume [16]byte, init func(*os.File) error
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("creating segment %s: %w", id, err), f.Close(), os.Remove(path))
 	}
-	s := &Segment{ID: id, File: f, cache: c, volume: volume, whole: true, arrived: make(chan struct{})}
-	s.refs.Store(2)
-	c.mu.Lock()
-	c.table.Store(id, s)
-	c.mu.Unlock()
+	s := c.newSegment(id, f)
+	s.volume, s.whole = volume, true
+	s.Retain()
+	if !c.table.put(s) {
+		return nil, errors.Join(fmt.Errorf("creating segment %s: made twice at once", id), f.Close())
+	}
 	return s, nil
+}
+
+// createFile puts a spare file, or a new one, in the place of a segment.
+func (c *Cache) createFile(id segment.ID) (*os.File, error) {
+	c.files.Lock()
+	defer c.files.Unlock()
+	if s := c.Acquire(id); s != nil {
+		s.Release()
+		return nil, fs.ErrExist
+	}
+	path := c.path(id)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	if spare := c.takeSpare(); spare != "" {
+		if err := os.Rename(spare, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 }
 
 func syncDirs(dirs ...string) error {
@@ -186,111 +200,16 @@ func (c *Cache) Sent(id segment.ID) error {
 	if err := c.saveMark(s); err != nil {
 		return err
 	}
+	s.clean.Store(true)
 	c.account(s)
 	c.evict()
 	return nil
 }
 
-// account brings the budget and the queue up to date with a clean copy.
-func (c *Cache) account(s *Segment) {
-	size := s.bytes()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if v, ok := c.table.Load(s.ID); !ok || v != any(s) {
-		return // evicted meanwhile
-	}
-	c.total += size - c.sizes[s.ID]
-	c.sizes[s.ID] = size
-	c.queue.touch(s.ID, c.now())
-}
-
-// touch notes a use, at most once a second for each segment.
-func (c *Cache) touch(s *Segment) {
-	now := c.now()
-	if s.used.Swap(now.Unix()) == now.Unix() {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, clean := c.sizes[s.ID]; clean {
-		c.queue.touch(s.ID, now)
-	}
-}
-
-// evict drops clean copies until the rest is within the budget.
-func (c *Cache) evict() {
-	for {
-		c.mu.Lock()
-		if c.total <= c.opts.Bytes {
-			c.mu.Unlock()
-			return
-		}
-		id, ok := c.queue.victim()
-		c.mu.Unlock()
-		if !ok {
-			return
-		}
-		c.evicted.Add(1)
-		if err := c.drop(id); err != nil {
-			c.opts.Logger.Warn("evicting", "error", err)
-		}
-	}
-}
-
-// drop takes a copy out of the table and its file out of its place; the file is freed
-// with the last reference.
-func (c *Cache) drop(id segment.ID) error {
-	c.mu.Lock()
-	v, ok := c.table.Load(id)
-	if !ok {
-		c.mu.Unlock()
-		return nil
-	}
-	s := v.(*Segment)
-	// The file leaves its place before its mark goes: a file without a mark looks like a
-	// segment that was never sent.
-	err := c.moveAway(s)
-	c.table.Delete(id)
-	c.total -= c.sizes[id]
-	delete(c.sizes, id)
-	c.queue.remove(id)
-	c.mu.Unlock()
-	if err == nil {
-		err = c.deleteMark(id)
-	}
-	s.Release()
-	if err != nil {
-		return fmt.Errorf("dropping segment %s: %w", id, err)
-	}
-	return nil
-}
-
-// moveAway renames the file of a whole segment to a spare one, or removes it. Readers
-// that have it open are not disturbed. The caller holds mu.
-func (c *Cache) moveAway(s *Segment) error {
-	if s.whole && len(c.spare) < filesKept {
-		c.names++
-		s.spare = filepath.Join(c.spareDir(), fmt.Sprintf("%d.seg", c.names))
-		return os.Rename(c.path(s.ID), s.spare)
-	}
-	return os.Remove(c.path(s.ID))
-}
-
-// free closes the file of a dropped segment that nobody reads any more. From now on it
-// may be used again.
-func (c *Cache) free(s *Segment) {
-	if err := s.File.Close(); err != nil {
-		c.opts.Logger.Warn("closing a segment file", "segment", s.ID, "error", err)
-	}
-	if s.spare != "" {
-		c.mu.Lock()
-		c.spare = append(c.spare, s.spare)
-		c.mu.Unlock()
-	}
-}
-
 // Discard drops segments that nobody will read again, sent or not.
 func (c *Cache) Discard(ids ...segment.ID) error {
+	c.files.Lock()
+	defer c.files.Unlock()
 	var err error
 	for _, id := range ids {
 		err = errors.Join(err, c.drop(id))
@@ -298,16 +217,17 @@ func (c *Cache) Discard(ids ...segment.ID) error {
 	return err
 }
 
-func (c *Cache) takeSpare() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := len(c.spare)
-	if n == 0 {
-		return ""
+// Unsent returns, in order, the segments of a volume that may not be in the bucket: they were
+// made by Create, now or before Open, and Sent was not called or did not reach the index.
+func (c *Cache) Unsent(volume [16]byte) []segment.ID {
+	var ids []segment.ID
+	for _, s := range c.table.all() {
+		if !s.clean.Load() && s.volume == volume {
+			ids = append(ids, s.ID)
+		}
 	}
-	path := c.spare[n-1]
-	c.spare = c.spare[:n-1]
-	return path
+	slices.Sort(ids)
+	return ids
 }
 
 // Read fills p, a multiple of 4096 bytes, with the blocks of a segment from slot on, from
@@ -315,6 +235,9 @@ func (c *Cache) takeSpare() string {
 // instead of going to the bucket. The caller checks the blocks' sums.
 func (c *Cache) Read(ctx context.Context, id segment.ID, slot uint32, p []byte, wait bool) error {
 	n := uint32(len(p) / segment.BlockSize)
+	if err := checkRange(id, slot, n); err != nil {
+		return err
+	}
 	s := c.Acquire(id)
 	if s == nil || !s.holds(slot, n) {
 		if !wait {
@@ -323,13 +246,13 @@ func (c *Cache) Read(ctx context.Context, id segment.ID, slot uint32, p []byte, 
 			}
 			return syscall.EAGAIN
 		}
+		c.misses.Add(1)
 		if s == nil {
 			var err error
 			if s, err = c.copyOf(id); err != nil {
 				return err
 			}
 		}
-		c.misses.Add(1)
 		if err := c.fetch(ctx, s, slot, n); err != nil {
 			s.Release()
 			return err
@@ -337,11 +260,70 @@ func (c *Cache) Read(ctx context.Context, id segment.ID, slot uint32, p []byte, 
 	} else {
 		c.hits.Add(1)
 	}
+	defer s.Release()
 	c.touch(s)
-	err := segment.ReadBlocks(s.File, slot, p)
-	s.Release()
+	if err := segment.ReadBlocks(s.File, slot, p); err != nil {
+		return c.readAgain(ctx, s, slot, p, wait, err)
+	}
+	return nil
+}
+
+// readAgain replaces by what the bucket has, if it has it, what could not be read from disk.
+func (c *Cache) readAgain(ctx context.Context, s *Segment, slot uint32, p []byte, wait bool, cause error) error {
+	n := uint32(len(p) / segment.BlockSize)
+	if len(p)%segment.BlockSize != 0 || !s.forget(slot, n) {
+		return fmt.Errorf("reading segment %s: %w", s.ID, cause)
+	}
+	c.account(s)
+	c.opts.Logger.Warn("a local copy cannot be read; it is fetched again", "segment", s.ID, "error", cause)
+	if !wait {
+		return syscall.EAGAIN
+	}
+	if err := c.fetch(ctx, s, slot, n); err != nil {
+		return err
+	}
+	if err := segment.ReadBlocks(s.File, slot, p); err != nil {
+		return fmt.Errorf("reading segment %s: %w", s.ID, err)
+	}
+	return nil
+}
+
+// Prefetch brings n blocks of a segment from slot on to the local copy, as Read would.
+func (c *Cache) Prefetch(ctx context.Context, id segment.ID, slot, n uint32) error {
+	if err := checkRange(id, slot, n); err != nil {
+		return err
+	}
+	s, err := c.copyOf(id)
 	if err != nil {
-		return fmt.Errorf("reading segment %s: %w", id, err)
+		return err
+	}
+	defer s.Release()
+	return c.fetch(ctx, s, slot, n)
+}
+
+// Invalidate forgets n slots of a clean copy whose content failed its checksum, so that
+// the next Read fetches them again. It reports whether that can be: a segment that is not
+// in the bucket yet cannot be fetched.
+func (c *Cache) Invalidate(id segment.ID, slot, n uint32) bool {
+	if checkRange(id, slot, n) != nil {
+		return false
+	}
+	s := c.Acquire(id)
+	if s == nil {
+		return true // evicted meanwhile
+	}
+	defer s.Release()
+	if !s.forget(slot, n) {
+		return false
+	}
+	c.account(s)
+	return true
+}
+
+// checkRange refuses slots that no segment has, as a damaged block map might ask for.
+func checkRange(id segment.ID, slot, n uint32) error {
+	if uint64(slot)+uint64(n) > segment.Slots {
+		return fmt.Errorf("segment %s: %d slots from %d on: it has only %d", id, n, slot, segment.Slots)
 	}
 	return nil
 }
@@ -351,7 +333,7 @@ func (c *Cache) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return Stats{
-		Bytes: c.total, Budget: c.opts.Bytes, Segments: c.queue.len(),
+		Bytes: c.queue.bytes, Budget: c.opts.Bytes, Segments: c.queue.len(),
 		Hits: c.hits.Load(), Misses: c.misses.Load(), Fetched: c.fetched.Load(), Evicted: c.evicted.Load(),
 	}
 }

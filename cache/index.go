@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -47,10 +48,11 @@ func (s *Segment) parseMark(b []byte) error {
 	if len(b) < 2 || b[0] != markFormat {
 		return errors.New("unknown format of a cache mark")
 	}
-	if s.whole = b[1] == 1; s.whole {
+	if len(b) == 2 && b[1] == 1 {
+		s.whole = true
 		return nil
 	}
-	if len(b) != 2+8*len(s.present) {
+	if b[1] != 0 || len(b) != 2+8*len(s.present) {
 		return errors.New("a cache mark has a wrong length")
 	}
 	for i := range s.present {
@@ -59,35 +61,52 @@ func (s *Segment) parseMark(b []byte) error {
 	return nil
 }
 
+// saveMark writes what is present of a copy, unless it was dropped.
 func (c *Cache) saveMark(s *Segment) error {
+	c.files.Lock() // a mark must not come after its file has gone
+	defer c.files.Unlock()
+	if !c.table.has(s) {
+		return fmt.Errorf("marking segment %s: %w", s.ID, errDropped)
+	}
 	s.mu.Lock()
 	mark := s.appendMark(nil)
 	s.unsaved = false
 	s.mu.Unlock()
 	err := c.opts.DB.Update(func(tx *badger.Txn) error { return tx.Set(markKey(s.ID), mark) })
 	if err != nil {
+		s.mu.Lock()
+		s.unsaved = true
+		s.mu.Unlock()
 		return fmt.Errorf("marking segment %s: %w", s.ID, err)
 	}
 	return nil
 }
 
+// errDropped means that a copy is not in the table any more.
+var errDropped = errors.New("the local copy was dropped")
+
 func (c *Cache) deleteMark(id segment.ID) error {
-	return c.opts.DB.Update(func(tx *badger.Txn) error { return tx.Delete(markKey(id)) })
+	err := c.opts.DB.Update(func(tx *badger.Txn) error { return tx.Delete(markKey(id)) })
+	if err != nil {
+		return fmt.Errorf("removing its mark: %w", err)
+	}
+	return nil
 }
 
-// save writes the marks of all partial copies that have grown.
+// save writes the marks of all clean copies that have changed.
 func (c *Cache) save() error {
 	var err error
-	c.table.Range(func(_, v any) bool {
-		s := v.(*Segment)
+	for _, s := range c.table.all() {
 		s.mu.Lock()
-		unsaved := s.unsaved
+		unsaved := s.unsaved && s.clean.Load()
 		s.mu.Unlock()
-		if unsaved {
-			err = errors.Join(err, c.saveMark(s))
+		if !unsaved {
+			continue
 		}
-		return true
-	})
+		if e := c.saveMark(s); !errors.Is(e, errDropped) {
+			err = errors.Join(err, e)
+		}
+	}
 	return err
 }
 
@@ -141,9 +160,9 @@ func (c *Cache) scan() error {
 	if err != nil {
 		return err
 	}
-	for id := range marks { // marks whose file is gone
+	for id := range marks { // their files are gone
 		if err := c.deleteMark(id); err != nil {
-			return err
+			return fmt.Errorf("segment %s: %w", id, err)
 		}
 	}
 	return nil
@@ -159,42 +178,51 @@ func (c *Cache) scanSpare(path string) error {
 	return nil
 }
 
+// scanFile takes a segment file into the table, or out of its place.
 func (c *Cache) scanFile(id segment.ID, mark []byte) error {
-	f, err := os.OpenFile(c.path(id), os.O_RDWR, 0)
+	path := c.path(id)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	s := &Segment{ID: id, File: f, cache: c, arrived: make(chan struct{})}
-	s.refs.Store(1)
+	s := c.newSegment(id, f)
 	if mark != nil && s.parseMark(mark) == nil {
-		c.table.Store(id, s)
+		s.clean.Store(true)
+		c.table.put(s)
 		c.account(s)
+		c.evict() // now, since open files are not without limit
 		return nil
 	}
 	hdr, err := segment.ReadHeader(f)
-	if err != nil || hdr.ID != id {
-		// A copy from the bucket that was not marked yet, or a file that was just being made.
-		return errors.Join(f.Close(), os.Remove(c.path(id)))
+	switch {
+	case err == nil && hdr.ID == id: // maybe never sent
+		s.whole, s.volume = true, hdr.Volume
+		c.table.put(s)
+		return nil
+	case err == nil || isBlank(f):
+		// A file that was about to be used again, or a copy from the bucket without a mark.
+		return errors.Join(f.Close(), os.Remove(path))
+	case errors.Is(err, segment.ErrVersion) || !errors.Is(err, segment.ErrHeader):
+		return errors.Join(fmt.Errorf("segment file %s: %w", path, err), f.Close())
 	}
-	s.whole = true
-	s.volume = hdr.Volume
-	c.table.Store(id, s)
-	return nil
+	return errors.Join(c.setAside(path, err), f.Close())
 }
 
-// Unsent returns, in order, the segments of a volume that may not be in the bucket: they were
-// made by Create, now or before Open, and Sent was not called or did not reach the index.
-func (c *Cache) Unsent(volume [16]byte) []segment.ID {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var ids []segment.ID
-	c.table.Range(func(k, v any) bool {
-		id := k.(segment.ID)
-		if _, clean := c.sizes[id]; !clean && v.(*Segment).volume == volume {
-			ids = append(ids, id)
-		}
-		return true
-	})
-	slices.Sort(ids)
-	return ids
+// isBlank tells whether a file has nothing where its header should be.
+func isBlank(f *os.File) bool {
+	page := make([]byte, segment.BlockSize)
+	n, err := f.ReadAt(page, 0)
+	return (err == nil || errors.Is(err, io.EOF)) && !slices.ContainsFunc(page[:n], func(b byte) bool { return b != 0 })
+}
+
+// setAside keeps a file with a damaged header for whoever wants to look into it: it may have been
+// a segment that was never sent.
+func (c *Cache) setAside(path string, cause error) error {
+	dir := filepath.Join(c.opts.Dir, "damaged")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	to := filepath.Join(dir, filepath.Base(path))
+	c.opts.Logger.Warn("a segment file is damaged; it is kept, but not used", "file", to, "error", cause)
+	return os.Rename(path, to)
 }

@@ -16,18 +16,17 @@ type Segment struct {
 	File *os.File
 
 	cache  *Cache
-	volume [16]byte // of a segment that Create made, else zero
-	refs  atomic.Int32 // one for the cache's table, one for each holder
-	used  atomic.Int64 // the cache's clock at the last use, so that bursts cost one update
+	volume [16]byte     // of a segment that Create made, else zero
+	spare  string       // where the file went when it was dropped; set before the last Release
+	refs   atomic.Int32 // one for the cache's table, one for each holder
+	used   atomic.Int64 // the cache's clock at the last use, so that bursts cost one update
+	clean  atomic.Bool  // it is in the bucket; never becomes false again
 
-	mu       sync.Mutex    // protects what follows
-	whole    bool          // every slot is here; present is unused
-	present  bitmap        // slots that are here
-	fetching bitmap        // slots that some reader is fetching
-	arrived  chan struct{} // closed when a fetch ends, then replaced
-	unsaved  bool          // present differs from what the index says
-
-	spare string // where the file went when it was dropped; set before the last Release
+	mu      sync.Mutex // protects what follows
+	whole   bool       // every slot is here; present is unused
+	present bitmap     // slots that are here
+	flights []*flight  // requests under way
+	unsaved bool       // present differs from what the index says
 }
 
 // bitmap has a bit for each slot of a segment file.
@@ -60,14 +59,31 @@ func (s *Segment) holds(slot, n uint32) bool {
 	return s.whole || s.present.has(slot, n)
 }
 
+// forget makes n slots from slot on be fetched again. It returns false, and does nothing, if
+// they are not in the bucket yet.
+func (s *Segment) forget(slot, n uint32) bool {
+	if !s.clean.Load() {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.whole {
+		s.whole = false
+		for i := range s.present {
+			s.present[i] = ^uint64(0)
+		}
+	}
+	for ; n > 0; slot, n = slot+1, n-1 {
+		s.present.clear(slot)
+	}
+	s.unsaved = true
+	return true
+}
+
 // bytes is what the copy counts against the cache's budget.
 func (s *Segment) bytes() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.bytesLocked()
-}
-
-func (s *Segment) bytesLocked() int64 {
 	if s.whole {
 		return segment.FileSize
 	}
