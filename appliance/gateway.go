@@ -74,7 +74,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return err
 	}
 	g.log.Info("gateway is ready", "gateway", g.dir.id, "portal", g.address.String(), "api", g.api.addresses(),
-		"store", g.cfg.Store, "volumes", len(g.serving()), "took", time.Since(g.started).Round(time.Millisecond))
+		"store", g.cfg.Store, "volumes", len(g.serving()), "took", time.Since(g.started).Round(time.Millisecond).String())
 	g.notify(daemon.SdNotifyReady)
 
 	var cause error
