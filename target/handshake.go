@@ -14,7 +14,8 @@ import (
 // fails, the initiator has been told why, as far as that is possible.
 func (c *conn) loginPhase(ctx context.Context) error {
 	limit := time.Now().Add(c.srv.limits.LoginTime)
-	if err := c.net.SetDeadline(limit); err != nil {
+	// A refusal that comes of the time-out still has to be sent.
+	if err := errors.Join(c.net.SetReadDeadline(limit), c.net.SetWriteDeadline(limit.Add(time.Second))); err != nil {
 		return fmt.Errorf("set login time-out: %w", err)
 	}
 	ctx, cancel := context.WithDeadline(ctx, limit)
