@@ -20,8 +20,9 @@ cat <<TXT
 
 The gateway runs: data in $DIR, log in $DIR/log. In another terminal:
 
+    iscsiadm -m discovery -t sendtargets -p $PORTAL
+    iscsiadm -m node -T iqn.2026-11.io.sluice:demo -p $PORTAL --login
     bin/sluice status --api $SLUICE_API
-    iscsi-ls --show-luns iscsi://$PORTAL
 
 Ctrl-C ends it; make run brings it back with the same data.
 TXT
