@@ -93,6 +93,9 @@ func (c *conn) enterFullFeature(ctx context.Context, p login.Params, tsih uint16
 	}
 	c.out.init()
 	c.log = c.log.With("initiator", p.Initiator, "target", p.Target, "tsih", ses.tsih)
+	// From here on others may queue PDUs for the connection. They are sent after the login
+	// response, when the reader first settles.
+	c.srv.loggedIn(c)
 	c.log.Info("logged in", "discovery", p.Discovery, "user", p.User,
 		"header_digest", p.HeaderDigest, "data_digest", p.DataDigest)
 	return nil
