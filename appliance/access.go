@@ -120,6 +120,7 @@ func decodeAccess(body []byte) (*accessFile, error) {
 		if r == nil {
 			return nil, fmt.Errorf("volume %s has no rules: put the file back from a copy, or remove the entry", id)
 		}
+		slices.Sort(r.Initiators) // somebody may have edited the file
 	}
 	return &file, nil
 }

@@ -1,0 +1,189 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"sluice/target"
+	"sluice/target/sbc"
+	"sluice/volume"
+)
+
+const (
+	thisGateway  = "11111111-1111-4111-8111-111111111111"
+	otherGateway = "22222222-2222-4222-8222-222222222222"
+	alice        = "iqn.2026-11.test:alice"
+	bob          = "iqn.2026-11.test:bob"
+)
+
+// fakeBucket is a catalogue in memory.
+type fakeBucket struct {
+	heads   map[string]*volume.Head
+	openErr error // of the next Open
+	opened  map[string]*fakeVolume
+}
+
+func newFakeBucket() *fakeBucket {
+	return &fakeBucket{heads: map[string]*volume.Head{}, opened: map[string]*fakeVolume{}}
+}
+
+func (b *fakeBucket) Create(_ context.Context, name string, size int64) (*volume.Head, error) {
+	if b.heads[name] != nil {
+		return nil, fmt.Errorf("creating: %w", volume.ErrExists)
+	}
+	b.heads[name] = &volume.Head{ID: uuid.New(), Name: name, Size: size, Mode: volume.Cached}
+	return b.heads[name], nil
+}
+
+func (b *fakeBucket) Find(_ context.Context, name string) (*volume.Head, error) {
+	if b.heads[name] == nil {
+		return nil, fmt.Errorf("volume %q: %w", name, volume.ErrNotFound)
+	}
+	return new(*b.heads[name]), nil
+}
+
+func (b *fakeBucket) List(context.Context) ([]*volume.Head, error) {
+	return slices.SortedFunc(maps.Values(b.heads), func(a, c *volume.Head) int {
+		if a.Name < c.Name {
+			return -1
+		}
+		return 1
+	}), nil
+}
+
+func (b *fakeBucket) Delete(_ context.Context, name string) error {
+	if b.heads[name].Owner != nil {
+		return volume.ErrOwned
+	}
+	delete(b.heads, name)
+	return nil
+}
+
+func (b *fakeBucket) Open(_ context.Context, id uuid.UUID, force bool) (servedVolume, error) {
+	if err := b.openErr; err != nil {
+		b.openErr = nil
+		return nil, err
+	}
+	for _, h := range b.heads {
+		if h.ID != id {
+			continue
+		}
+		if h.Owner != nil && h.Owner.Gateway != thisGateway && !force {
+			return nil, fmt.Errorf("attaching: %w", volume.ErrOwned)
+		}
+		h.Owner = &volume.Owner{Gateway: thisGateway}
+		h.Epoch++
+		b.opened[h.Name] = &fakeVolume{head: h}
+		return b.opened[h.Name], nil
+	}
+	return nil, volume.ErrNotFound
+}
+
+// fakeVolume remembers what was done to it.
+type fakeVolume struct {
+	sbc.Disk // no I/O here
+	head     *volume.Head
+	failure  string
+	detach   error
+	closed   bool
+}
+
+func (v *fakeVolume) Size() int64 { return v.head.Size }
+func (v *fakeVolume) Mapped(_ context.Context, off int64) (bool, int64, error) {
+	return off < 4096, 4096, nil
+}
+func (v *fakeVolume) Resize(_ context.Context, size int64) error { v.head.Size = size; return nil }
+func (v *fakeVolume) Stats() volume.Stats {
+	return volume.Stats{Size: v.head.Size, Epoch: v.head.Epoch, Error: v.failure, Queued: 8192, Segments: 1}
+}
+func (v *fakeVolume) Detach(context.Context) error {
+	if v.detach == nil {
+		v.head.Owner, v.closed = nil, true
+	}
+	return v.detach
+}
+func (v *fakeVolume) Close() error { v.closed = true; return nil }
+
+// fakeExports remembers what is exported and who is logged in.
+type fakeExports struct {
+	exported map[string]sbc.Disk
+	sessions map[string][]target.SessionInfo
+	grown    []string
+}
+
+func (x *fakeExports) Export(name string, _ uuid.UUID, disk sbc.Disk) error {
+	if x.exported[name] != nil {
+		return errors.New("it is exported")
+	}
+	x.exported[name] = disk
+	return nil
+}
+
+func (x *fakeExports) Withdraw(_ context.Context, name string) error {
+	if x.exported[name] == nil {
+		return errors.New("it is not exported")
+	}
+	delete(x.exported, name)
+	delete(x.sessions, name)
+	return nil
+}
+
+func (x *fakeExports) Grown(name string)                         { x.grown = append(x.grown, name) }
+func (x *fakeExports) Sessions(name string) []target.SessionInfo { return x.sessions[name] }
+func (x *fakeExports) Drop(_ context.Context, name string, match func(target.SessionInfo) bool) error {
+	x.sessions[name] = slices.DeleteFunc(x.sessions[name], match)
+	return nil
+}
+
+func (x *fakeExports) login(name, initiator, remote string) {
+	x.sessions[name] = append(x.sessions[name], target.SessionInfo{Initiator: initiator, Remote: remote})
+}
+
+func (x *fakeExports) loggedIn(name string) []string {
+	names := []string{}
+	for _, s := range x.sessions[name] {
+		names = append(names, s.Initiator)
+	}
+	return names
+}
+
+// fixture is the volumes of a gateway over fakes.
+type fixture struct {
+	*volumes
+	fakes   *fakeBucket
+	targets *fakeExports
+}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	rules, err := openAccess(t.TempDir() + "/access.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fixture{
+		fakes:   newFakeBucket(),
+		targets: &fakeExports{exported: map[string]sbc.Disk{}, sessions: map[string][]target.SessionInfo{}},
+	}
+	f.volumes = &volumes{
+		log: slog.New(slog.DiscardHandler), gateway: uuid.MustParse(thisGateway), portal: func() string { return "127.0.0.1:3260" },
+		bucket: f.fakes, exports: f.targets, access: rules, own: map[string]*entry{}, busy: map[string]struct{}{},
+	}
+	return f
+}
+
+func address(t *testing.T, text string) net.Addr {
+	t.Helper()
+	a, err := net.ResolveTCPAddr("tcp", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
