@@ -234,6 +234,9 @@ func (c *Cache) Unsent(volume [16]byte) []segment.ID {
 // the local copy or through it from the bucket. With wait false it returns EAGAIN
 // instead of going to the bucket. The caller checks the blocks' sums.
 func (c *Cache) Read(ctx context.Context, id segment.ID, slot uint32, p []byte, wait bool) error {
+	if len(p)%segment.BlockSize != 0 || len(p) > segment.FileSize {
+		return fmt.Errorf("reading segment %s: %d bytes are not blocks of a segment", id, len(p))
+	}
 	n := uint32(len(p) / segment.BlockSize)
 	if err := checkRange(id, slot, n); err != nil {
 		return err
@@ -271,7 +274,7 @@ func (c *Cache) Read(ctx context.Context, id segment.ID, slot uint32, p []byte, 
 // readAgain replaces by what the bucket has, if it has it, what could not be read from disk.
 func (c *Cache) readAgain(ctx context.Context, s *Segment, slot uint32, p []byte, wait bool, cause error) error {
 	n := uint32(len(p) / segment.BlockSize)
-	if len(p)%segment.BlockSize != 0 || !s.forget(slot, n) {
+	if !s.forget(slot, n) {
 		return fmt.Errorf("reading segment %s: %w", s.ID, cause)
 	}
 	c.account(s)

@@ -193,6 +193,11 @@ func (c *Cache) scanFile(id segment.ID, mark []byte) error {
 		c.evict() // now, since open files are not without limit
 		return nil
 	}
+	if mark != nil { // it says nothing that we understand
+		if err := c.deleteMark(id); err != nil {
+			return errors.Join(fmt.Errorf("segment %s: %w", id, err), f.Close())
+		}
+	}
 	hdr, err := segment.ReadHeader(f)
 	switch {
 	case err == nil && hdr.ID == id: // maybe never sent
