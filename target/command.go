@@ -199,6 +199,18 @@ func (c *conn) unpin(m *command) {
 	}
 }
 
+// pin keeps the command that the reader works on from being recycled; letOff undoes it.
+// conn.mu is held.
+func (c *conn) pin(m *command) {
+	m.pins++
+	c.pinned = m
+}
+
+func (c *conn) letOff(m *command) {
+	c.pinned = nil
+	c.unpin(m)
+}
+
 // haunt remembers a task tag for which Data-Out may still come.
 func (c *conn) haunt(itt uint32) {
 	c.ghosts[c.ghost] = itt

@@ -43,6 +43,7 @@ type conn struct {
 	ahs        [1020]byte
 	firstCmdSN pdu.SN
 	held       map[pdu.SN]request // that came before their turn
+	pinned     *command           // that data is being read for
 	batched    []*command         // complete commands, to be submitted together
 	batch      []*scsi.Command    // those of them that go to one logical unit
 	text       textExchange
@@ -176,6 +177,7 @@ func (c *conn) windUp(polite bool) {
 		_ = c.net.Close()
 	}
 	c.cancel()
+	c.letGo()
 	c.abort(nil, func(*command) bool { return true })
 	c.mu.Lock()
 	c.corked = false
@@ -194,6 +196,21 @@ func (c *conn) windUp(polite bool) {
 	}
 	c.awaiting--
 	c.broken = true
+	c.mu.Unlock()
+}
+
+// letGo gives up the commands that the reader had in hand when it ended.
+func (c *conn) letGo() {
+	c.mu.Lock()
+	for _, m := range c.batched {
+		if m.stage == batched {
+			m.stage = receiving
+		}
+	}
+	if c.pinned != nil {
+		c.unpin(c.pinned)
+		c.pinned = nil
+	}
 	c.mu.Unlock()
 }
 

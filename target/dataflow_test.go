@@ -210,7 +210,7 @@ func TestDataIntegrity(t *testing.T) {
 			all.Go(m.listen)
 			var workers sync.WaitGroup
 			for w := range 8 {
-				workers.Go(func() { m.work(uint32(w), 40) })
+				workers.Go(func() { m.work(uint32(w), 15) })
 			}
 			workers.Wait()
 			_ = m.conn.Close() // it ends listen

@@ -100,11 +100,11 @@ func (m *command) plan(p *pdu.SCSICommand, ext *pdu.AHS) {
 }
 
 // enter makes a task of a command and gives a write the memory that it needs at once. The
-// reader must unpin it.
+// command is pinned.
 func (c *conn) enter(m *command) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m.pins++
+	c.pin(m)
 	c.tasks[m.itt] = m
 	n := m.want
 	if n > smallTransfer && (len(c.waiting) > 0 || !c.fits(n)) {
@@ -124,7 +124,7 @@ func (c *conn) enter(m *command) {
 func (c *conn) withdraw(m *command) {
 	c.mu.Lock()
 	m.aborted, m.sequenced = true, false
-	c.unpin(m)
+	c.letOff(m)
 	c.flush()
 }
 
@@ -138,12 +138,13 @@ func (c *conn) deliverCommand(m *command) {
 			c.mu.Unlock()
 			return // it was held back, and aborted meanwhile
 		}
+		c.pin(m)
 	}
 	m.arrived = true
 	if !m.aborted {
 		c.proceed(m)
 	}
-	c.unpin(m)
+	c.letOff(m)
 	c.flush()
 }
 
@@ -215,7 +216,7 @@ func (c *conn) onDataOut(h *pdu.Header) error {
 	if from := min(m.next, m.want); fits && m.data != nil {
 		dst = m.data.b[min(from, len(m.data.b)):min(from+int(d.DataLength), m.want, len(m.data.b))]
 	}
-	m.pins++
+	c.pin(m)
 	c.mu.Unlock()
 	n, err := c.take(&seg, dst)
 	if err != nil {
@@ -242,7 +243,7 @@ func (c *conn) onDataOut(h *pdu.Header) error {
 		m.received(&d)
 		c.proceed(m)
 	}
-	c.unpin(m)
+	c.letOff(m)
 	c.flush()
 	return nil
 }

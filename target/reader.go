@@ -131,6 +131,7 @@ func (c *conn) hold(sn pdu.SN, r request) {
 	if r.command != nil {
 		c.mu.Lock()
 		r.command.kept = true
+		c.letOff(r.command)
 		c.mu.Unlock()
 	}
 	c.held[sn] = r
