@@ -28,7 +28,7 @@ func TestDataDirIsLocked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer again.close()
+	defer func() { _ = again.close() }()
 	if again.id != first.id {
 		t.Errorf("the gateway became another: %s, %s", first.id, again.id)
 	}

@@ -104,6 +104,7 @@ func (v *fakeVolume) Resize(_ context.Context, size int64) error { v.head.Size =
 func (v *fakeVolume) Stats() volume.Stats {
 	return volume.Stats{Size: v.head.Size, Epoch: v.head.Epoch, Error: v.failure, Queued: 8192, Segments: 1}
 }
+
 func (v *fakeVolume) Detach(context.Context) error {
 	if v.detach == nil {
 		v.head.Owner, v.closed = nil, true

@@ -67,11 +67,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.started = time.Now()
 	opened := &stages{log: g.log}
 	if err := opened.open(ctx, g.stages()); err != nil {
-		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-			g.log.Info("gateway was told to stop before it was ready")
-			return nil
+		if !errors.Is(err, context.Canceled) || ctx.Err() == nil {
+			return err
 		}
-		return err
+		g.log.Info("gateway was told to stop before it was ready")
+		return nil // to be told to stop is no failure
 	}
 	g.log.Info("gateway is ready", "gateway", g.dir.id, "portal", g.address.String(), "api", g.api.addresses(),
 		"store", g.cfg.Store, "volumes", len(g.serving()), "took", time.Since(g.started).Round(time.Millisecond).String())
@@ -202,7 +202,7 @@ func (g *Gateway) openAPI(ctx context.Context) (err error) {
 	return err
 }
 
-func (g *Gateway) closeAPI(context.Context) error { return g.api.close() }
+func (g *Gateway) closeAPI(ctx context.Context) error { return g.api.close(ctx) }
 
 // fail ends Run with an error of a part that should not have ended.
 func (g *Gateway) fail(err error) {

@@ -51,12 +51,12 @@ func openListeners(ctx context.Context, cfg Config, handler http.Handler, log *s
 	var token api.Secret
 	if cfg.TokenFile != "" {
 		if token, err = api.ReadSecretFile(cfg.TokenFile); err != nil {
-			return nil, errors.Join(fmt.Errorf("token-file: %w", err), l.close())
+			return nil, errors.Join(fmt.Errorf("token-file: %w", err), l.close(ctx))
 		}
 	}
 	tcp, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.APIListen)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("listening for the API: %w", err), l.close())
+		return nil, errors.Join(fmt.Errorf("listening for the API: %w", err), l.close(ctx))
 	}
 	l.tcp = tcp.Addr()
 	serve(tcp, api.Guard(handler, token, log))
@@ -67,16 +67,16 @@ func openListeners(ctx context.Context, cfg Config, handler http.Handler, log *s
 const requestTime = 2 * time.Second
 
 // close stops listening, gives requests that run a moment, and then cancels them.
-func (l *listeners) close() error {
-	ctx, stop := context.WithTimeout(context.Background(), requestTime)
+func (l *listeners) close(ctx context.Context) error {
+	first, stop := context.WithTimeout(ctx, requestTime)
 	defer stop()
 	var failed error
 	for _, server := range l.servers {
-		if server.Shutdown(ctx) == nil {
+		if server.Shutdown(first) == nil {
 			continue
 		}
 		l.cancel()
-		last, stop := context.WithTimeout(context.Background(), requestTime)
+		last, stop := context.WithTimeout(ctx, requestTime)
 		if server.Shutdown(last) != nil {
 			failed = errors.Join(failed, server.Close())
 		}

@@ -38,8 +38,10 @@ type Value interface {
 func (c *Config) Settings() []Setting {
 	return []Setting{
 		{"data-dir", "directory for this gateway's state", (*text)(&c.DataDir)},
-		{"store", "object store: file:///path or s3://bucket/prefix?endpoint=http://host:port&region=R&path-style=true (default: a directory in the data directory)",
-			&named{(*text)(&c.Store), "URL"}},
+		{
+			"store", "object store: file:///path or s3://bucket/prefix?endpoint=http://host:port&region=R&path-style=true (default: a directory in the data directory)",
+			&named{(*text)(&c.Store), "URL"},
+		},
 		{"iscsi-listen", "address of the iSCSI portal", &named{(*text)(&c.ISCSIListen), "ADDR"}},
 		{"api-listen", "TCP address of the API, beside the unix socket in the data directory", &named{(*text)(&c.APIListen), "ADDR"}},
 		{"token-file", "file (mode 0600) with the token that API requests over TCP must carry", (*text)(&c.TokenFile)},

@@ -1,28 +1,41 @@
 package appliance
 
 import (
-	"context"
+	"errors"
+	"log/slog"
+	"os"
 
+	"github.com/google/renameio/v2"
 	"github.com/google/uuid"
 
+	"sluice/appliance/api"
 	"sluice/target/sbc"
 	"sluice/target/scsi"
 )
 
-// newUnit makes a disk device server. Until there is one, all commands are refused.
-func newUnit(uuid.UUID, sbc.Disk) (*unit, error) {
-	return &unit{disk: refuser{}, others: refuser{}, grown: func() {}}, nil
-}
-
-type refuser struct{}
-
-func (refuser) OutLength([]byte) int64 { return 0 }
-func (refuser) Submit(_ context.Context, batch []*scsi.Command) {
-	for _, c := range batch {
-		c.Status = scsi.Busy
-		c.Complete()
+// newUnit makes a disk device server, whose persistent reservations are kept in dir.
+func newUnit(name string, id uuid.UUID, disk sbc.Disk, dir *dataDir, log *slog.Logger) (*unit, error) {
+	d, err := sbc.New(sbc.Options{
+		Disk: disk, ID: id, Target: api.IQN(name), Revision: "1",
+		Registry: registry{dir.join("reservations-" + id.String() + ".json")}, Logger: log,
+	})
+	if err != nil {
+		return nil, err
 	}
+	return &unit{disk: d, others: scsi.Absent{}, grown: d.Resized}, nil
 }
-func (refuser) Attach(*scsi.Nexus) {}
-func (refuser) Detach(*scsi.Nexus) {}
-func (refuser) Reset(*scsi.Nexus)  {}
+
+// registry keeps a disk's persistent reservations in a file.
+type registry struct{ path string }
+
+// Load implements scsi.Registry.
+func (r registry) Load() ([]byte, error) {
+	body, err := os.ReadFile(r.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return body, err
+}
+
+// Save implements scsi.Registry.
+func (r registry) Save(state []byte) error { return renameio.WriteFile(r.path, state, 0o600) }

@@ -250,9 +250,15 @@ func TestExplain(t *testing.T) {
 		err  error
 		code api.Code
 	}{
-		{volume.ErrNotFound, api.CodeNotFound}, {volume.ErrExists, api.CodeConflict}, {volume.ErrOwned, api.CodeConflict},
-		{volume.ErrLost, api.CodeConflict}, {volume.ErrDamaged, api.CodeInternal}, {final, api.CodeUnavailable},
-		{transient, api.CodeUnavailable}, {context.DeadlineExceeded, api.CodeUnavailable}, {errors.New("?"), api.CodeInternal},
+		{volume.ErrNotFound, api.CodeNotFound},
+		{volume.ErrExists, api.CodeConflict},
+		{volume.ErrOwned, api.CodeConflict},
+		{volume.ErrLost, api.CodeConflict},
+		{volume.ErrDamaged, api.CodeInternal},
+		{final, api.CodeUnavailable},
+		{transient, api.CodeUnavailable},
+		{context.DeadlineExceeded, api.CodeUnavailable},
+		{errors.New("?"), api.CodeInternal},
 	} {
 		wantCode(t, explain(test.err), test.code)
 		if !errors.Is(explain(test.err), test.err) {

@@ -118,11 +118,11 @@ func call[T any](ctx context.Context, c *Client, method, path string, body any) 
 }
 
 func volumePath(name string, more ...string) string {
-	path := "/volumes/" + url.PathEscape(name)
+	parts := []string{"", "volumes", url.PathEscape(name)}
 	for _, part := range more {
-		path += "/" + url.PathEscape(part)
+		parts = append(parts, url.PathEscape(part))
 	}
-	return path
+	return strings.Join(parts, "/")
 }
 
 // Status implements Backend.

@@ -30,7 +30,7 @@ type environment struct {
 // run executes a command line and returns the exit status.
 func run(ctx context.Context, env *environment, args []string) int {
 	out := &output{stdout: env.stdout, stderr: env.stderr, json: asksForJSON(args)}
-	root := newRoot(env, out)
+	root := newRoot(env, out) //nolint:contextcheck // cobra hands it to the verbs
 	root.SetArgs(args)
 	root.SetIn(env.stdin)
 	root.SetOut(env.stdout)
