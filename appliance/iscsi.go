@@ -23,19 +23,19 @@ type unit struct {
 // targets makes disks iSCSI targets with one LUN each.
 type targets struct {
 	server *target.Server
-	unit   func(id uuid.UUID, disk sbc.Disk) (*unit, error)
+	unit   func(name string, id uuid.UUID, disk sbc.Disk) (*unit, error)
 
 	mu    sync.Mutex
 	grown map[string]func() // by volume
 }
 
-func newTargets(server *target.Server, makeUnit func(uuid.UUID, sbc.Disk) (*unit, error)) *targets {
+func newTargets(server *target.Server, makeUnit func(string, uuid.UUID, sbc.Disk) (*unit, error)) *targets {
 	return &targets{server: server, unit: makeUnit, grown: map[string]func(){}}
 }
 
 // Export implements exporter.
 func (t *targets) Export(name string, id uuid.UUID, disk sbc.Disk) error {
-	u, err := t.unit(id, disk)
+	u, err := t.unit(name, id, disk)
 	if err != nil {
 		return fmt.Errorf("making a SCSI disk: %w", err)
 	}

@@ -17,7 +17,7 @@ const (
 	renewEvery = time.Minute
 
 	// checkpointEvery bounds what a restart replays, in sealed segments.
-	checkpointEvery = 64
+	checkpointEvery = 1024
 
 	// A root of the map is written after rootMin published segments at the earliest and
 	// rootMax at the latest; in between as soon as it costs less than 1/rootShare of the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -80,12 +81,24 @@ func (v *Volume) readBlocks(ctx context.Context, p []byte, block uint64, wait bo
 	}
 	for len(entries) > 0 {
 		k := runLength(entries)
-		if err := v.readRun(ctx, p[:k*segment.BlockSize], entries[:k], wait); err != nil {
-			return err
+		run := p[:k*segment.BlockSize]
+		if err := v.readRun(ctx, run, entries[:k], wait); err != nil {
+			if !wait || !v.changed(ctx, block, entries[:k]) {
+				return err
+			}
+			// The blocks were overwritten after they were looked up, and their old place
+			// is gone: read what is there now.
+			return v.readBlocks(ctx, p, block, wait)
 		}
-		p, entries = p[k*segment.BlockSize:], entries[k:]
+		p, entries, block = p[len(run):], entries[k:], block+uint64(k)
 	}
 	return nil
+}
+
+// changed tells whether the map says something else than entries for the blocks from block on.
+func (v *Volume) changed(ctx context.Context, block uint64, entries []segment.Entry) bool {
+	now := make([]segment.Entry, len(entries))
+	return v.m.Lookup(ctx, block, now, true) == nil && !slices.Equal(now, entries)
 }
 
 // runLength returns how many entries, from the first on, are neighbours in one segment, or

@@ -231,6 +231,10 @@ func (v *Volume) replayFile(ctx context.Context, rec *recovery, f *os.File, id s
 		}
 	}
 	rec.torn = got.Torn
+	// What the last process wrote may still be in memory only, and no flush would know.
+	if err := f.Sync(); err != nil {
+		return nil, fmt.Errorf("syncing segment %s: %w", id, err)
+	}
 	return &upload{id: id, records: len(got.Records), blocks: int64(got.Slot), since: time.Now()}, nil
 }
 

@@ -44,6 +44,9 @@ type Command struct {
 // the transport and the capacity of its buffers.
 func (c *Command) Bind(t Transport) { *c = Command{transport: t, In: c.In[:0], Sense: c.Sense[:0]} }
 
+// Buffer returns n bytes that live until the response has been sent.
+func (c *Command) Buffer(n int) []byte { return c.transport.Buffer(c, n) }
+
 // Complete hands the command back to its transport; the caller must not touch it again.
 func (c *Command) Complete() { c.transport.Done(c) }
 

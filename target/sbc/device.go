@@ -1,0 +1,223 @@
+package sbc
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"sync"
+	"syscall"
+
+	"sluice/target/scsi"
+)
+
+// Geometry of every disk: sectors of 512 bytes on physical blocks of 4096.
+const (
+	sector         = 512
+	physExponent   = 3       // 2^3 sectors in a physical block
+	maxTransfer    = 8192    // sectors in one command: 4 MiB
+	bestTransfer   = 2048    // 1 MiB
+	maxCompare     = 255     // sectors of one COMPARE AND WRITE
+	maxUnmapRanges = 256     // of one UNMAP
+	maxWriteSame   = 1 << 22 // sectors: 2 GiB
+)
+
+// ErrNotReady is wrapped by errors of a Disk that cannot serve now but may later.
+var ErrNotReady = errors.New("the disk is not ready")
+
+// Options are what a Device needs.
+type Options struct {
+	Disk     Disk
+	ID       [16]byte // identity of the disk, from which its serial number and its name are made
+	Target   string   // iSCSI name of the target that it is a LUN of
+	Revision string   // of the product, up to 4 characters
+	Registry scsi.Registry
+	Logger   *slog.Logger
+}
+
+// Device is a disk as SBC-3 describes it. It implements scsi.LogicalUnit.
+type Device struct {
+	*scsi.Unit
+	disk Disk
+	log  *slog.Logger
+
+	// exclusive is held shared by writes, and exclusively by commands that read, compare or
+	// combine, and write as one (COMPARE AND WRITE, ORWRITE).
+	exclusive sync.RWMutex
+	batches   sync.Pool
+}
+
+// New returns the device server of a disk.
+func New(o Options) (*Device, error) {
+	d := &Device{disk: o.Disk, log: o.Logger}
+	d.batches.New = func() any { return new(writes) }
+	id := scsi.Identity{
+		Type: 0, Vendor: "SLUICE", Product: "VOLUME", Revision: o.Revision,
+		Serial: hex.EncodeToString(o.ID[:]), NAA: o.ID, Target: o.Target,
+		Versions: []uint16{0x00a0 /* SAM-5 */, 0x0960 /* iSCSI */, 0x0460 /* SPC-4 */, 0x04c0 /* SBC-3 */},
+		Pages:    map[byte]func() []byte{0xb0: blockLimits, 0xb1: characteristics, 0xb2: provisioning},
+	}
+	var err error
+	d.Unit, err = scsi.NewUnit(scsi.Config{
+		Identity: id, Logger: o.Logger, Registry: o.Registry,
+		Blocks: func() (uint64, uint32) { return d.sectors(), sector },
+	}, d.operations(), modePages())
+	return d, err
+}
+
+func (d *Device) sectors() uint64 { return uint64(d.disk.Size() / sector) }
+
+// Resized tells all initiators that the capacity has changed.
+func (d *Device) Resized() { d.Attention(nil, scsi.CapacityChanged) }
+
+// writes are the plain writes of one batch, which go to the disk as one.
+type writes struct {
+	bufs [][]byte
+	offs []int64
+	cmds []*scsi.Command
+}
+
+func (w *writes) reset() {
+	clear(w.bufs)
+	clear(w.cmds)
+	w.bufs, w.offs, w.cmds = w.bufs[:0], w.offs[:0], w.cmds[:0]
+}
+
+// Submit implements scsi.LogicalUnit. Reads of data at hand are answered here; plain writes
+// are gathered and written together; all else leaves the order of arrival between them.
+func (d *Device) Submit(ctx context.Context, batch []*scsi.Command) {
+	w := d.batches.Get().(*writes)
+	for _, c := range batch {
+		switch c.CDB[0] {
+		case 0x2a, 0x8a, 0x0a, 0xaa: // WRITE
+			if d.Admit(c) != nil && d.checkWrite(c) {
+				d.gather(ctx, w, c)
+			}
+		case 0x28, 0x88, 0x08, 0xa8: // READ
+			if d.Admit(c) != nil {
+				d.read(ctx, c)
+			}
+		default:
+			d.write(ctx, w)
+			if op := d.Admit(c); op != nil {
+				op.Run(ctx, c)
+			}
+		}
+	}
+	d.write(ctx, w)
+	d.batches.Put(w)
+}
+
+// gather adds a checked write to the batch.
+func (d *Device) gather(ctx context.Context, w *writes, c *scsi.Command) {
+	a := addressOf(c.CDB)
+	n := min(int64(len(c.Out)), a.bytes()) &^ (sector - 1)
+	c.Transfer = a.bytes()
+	if d.forced(c) {
+		d.Go(ctx, c, func(ctx context.Context) { d.finish(c, d.writeThrough(ctx, c.Out[:n], a.offset()), true) })
+		return
+	}
+	if n == 0 {
+		c.Complete()
+		return
+	}
+	w.bufs, w.offs, w.cmds = append(w.bufs, c.Out[:n]), append(w.offs, a.offset()), append(w.cmds, c)
+}
+
+// forced tells whether a write must survive a loss of power before it is answered: by its
+// FUA bit, or since the initiator has turned the write cache off.
+func (d *Device) forced(c *scsi.Command) bool {
+	return len(c.CDB) > 6 && c.CDB[1]&0x08 != 0 || d.writeThroughMode()
+}
+
+func (d *Device) writeThrough(ctx context.Context, p []byte, off int64) error {
+	d.exclusive.RLock()
+	err := d.disk.Write(ctx, [][]byte{p}, []int64{off}, true)
+	d.exclusive.RUnlock()
+	if err != nil {
+		return err
+	}
+	return d.disk.Flush(ctx)
+}
+
+// write writes what was gathered, here if the disk need not wait, else in a goroutine.
+func (d *Device) write(ctx context.Context, w *writes) {
+	if len(w.cmds) == 0 {
+		return
+	}
+	err := error(syscall.EAGAIN)
+	if d.exclusive.TryRLock() {
+		err = d.disk.Write(ctx, w.bufs, w.offs, false)
+		d.exclusive.RUnlock()
+	}
+	again := errors.Is(err, syscall.EAGAIN)
+	for i, c := range w.cmds {
+		if !again {
+			d.answer(c, err, true)
+			continue
+		}
+		buf, off := w.bufs[i], w.offs[i]
+		d.Go(ctx, c, func(ctx context.Context) {
+			d.exclusive.RLock()
+			err := d.disk.Write(ctx, [][]byte{buf}, []int64{off}, true)
+			d.exclusive.RUnlock()
+			d.finish(c, err, true)
+		})
+	}
+	w.reset()
+}
+
+// read carries out READ.
+func (d *Device) read(ctx context.Context, c *scsi.Command) {
+	a := addressOf(c.CDB)
+	if !d.checkRange(c, a) {
+		return
+	}
+	c.Transfer = a.bytes()
+	n := min(a.bytes(), (int64(c.InMax)+sector-1)&^(sector-1))
+	if n == 0 {
+		c.Complete()
+		return
+	}
+	c.In = c.Buffer(int(n))
+	err := d.disk.Read(ctx, c.In, a.offset(), false)
+	if !errors.Is(err, syscall.EAGAIN) {
+		d.answer(c, err, false)
+		return
+	}
+	d.Go(ctx, c, func(ctx context.Context) { d.finish(c, d.disk.Read(ctx, c.In, a.offset(), true), false) })
+}
+
+// finish completes a command that Go runs.
+func (d *Device) finish(c *scsi.Command, err error, writing bool) {
+	d.Finished(c)
+	d.answer(c, err, writing)
+}
+
+// answer completes a command with GOOD, or with the sense data of an error of the disk.
+func (d *Device) answer(c *scsi.Command, err error, writing bool) {
+	if err == nil {
+		c.Complete()
+		return
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		c.Status, c.In = scsi.TaskAborted, nil
+		c.Complete()
+		return
+	case errors.Is(err, ErrNotReady):
+		d.Fail(c, scsi.Sense{Key: scsi.NotReady, Code: scsi.BecomingReady})
+		return
+	}
+	d.log.Error("I/O failed", "cdb", hex.EncodeToString(c.CDB), "error", err)
+	s := scsi.Sense{Key: scsi.MediumError, Code: scsi.UnrecoveredReadError}
+	switch {
+	case writing && errors.Is(err, syscall.ENOSPC):
+		s = scsi.Sense{Key: scsi.DataProtect, Code: scsi.SpaceAllocationFailed}
+	case writing && errors.Is(err, syscall.EROFS):
+		s = scsi.Sense{Key: scsi.DataProtect, Code: scsi.WriteProtected}
+	case writing:
+		s.Code = scsi.WriteError
+	}
+	d.Fail(c, s)
+}

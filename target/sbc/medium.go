@@ -1,0 +1,283 @@
+package sbc
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+
+	"sluice/target/scsi"
+)
+
+// synchronize carries out SYNCHRONIZE CACHE: all of the cache, whatever the range (SBC-3 5.22).
+func (d *Device) synchronize(ctx context.Context, c *scsi.Command) {
+	if !d.inside(addressOf(c.CDB)) {
+		d.outOfRange(c)
+		return
+	}
+	d.Go(ctx, c, func(ctx context.Context) { d.finish(c, d.disk.Flush(ctx), true) })
+}
+
+func (d *Device) outOfRange(c *scsi.Command) {
+	d.Fail(c, scsi.Sense{
+		Key: scsi.IllegalRequest, Code: scsi.LBAOutOfRange,
+		Info: max(addressOf(c.CDB).lba, d.sectors()), HasInfo: true,
+	})
+}
+
+// prefetch promises nothing (SBC-3 5.10).
+func (d *Device) prefetch(_ context.Context, c *scsi.Command) {
+	if !d.inside(addressOf(c.CDB)) {
+		d.outOfRange(c)
+		return
+	}
+	c.Complete()
+}
+
+// verify carries out VERIFY: it reads the range and compares it with what the initiator
+// sent, if anything (SBC-3 5.30).
+func (d *Device) verify(ctx context.Context, c *scsi.Command) {
+	a, check := addressOf(c.CDB), c.CDB[1]>>1&3
+	if check == 2 {
+		d.Fail(c, scsi.BadField(1, 2))
+		return
+	}
+	if !d.checkRange(c, a) {
+		return
+	}
+	if int64(len(c.Out)) < verifyOut(c.CDB) {
+		d.Fail(c, scsi.BadField(len(c.CDB)-6, 7)) // the initiator sent less than its CDB says
+		return
+	}
+	c.Transfer = verifyOut(c.CDB)
+	if a.n == 0 {
+		c.Complete()
+		return
+	}
+	d.Go(ctx, c, func(ctx context.Context) {
+		got := c.Buffer(int(a.bytes()))
+		if err := d.disk.Read(ctx, got, a.offset(), true); err != nil || check == 0 {
+			d.finish(c, err, false)
+			return
+		}
+		want := c.Out
+		if check == 3 {
+			want = bytes.Repeat(c.Out[:sector], int(a.n))
+		}
+		d.compared(c, got, want)
+	})
+}
+
+// compared completes a command that Go runs with what a comparison found.
+func (d *Device) compared(c *scsi.Command, got, want []byte) {
+	d.Finished(c)
+	for i := range got {
+		if got[i] != want[i] {
+			d.Fail(c, scsi.Sense{Key: scsi.Miscompare, Code: scsi.MiscompareDuringVerify, Info: uint64(i), HasInfo: true})
+			return
+		}
+	}
+	c.Complete()
+}
+
+// writeAndVerify writes and reads back (SBC-3 5.38).
+func (d *Device) writeAndVerify(ctx context.Context, c *scsi.Command) {
+	a := addressOf(c.CDB)
+	if c.CDB[1]>>1&3 > 1 {
+		d.Fail(c, scsi.BadField(1, 2))
+		return
+	}
+	if !d.checkWrite(c) {
+		return
+	}
+	c.Transfer = a.bytes()
+	p := c.Out[:min(int64(len(c.Out)), a.bytes())&^(sector-1)]
+	if len(p) == 0 {
+		c.Complete()
+		return
+	}
+	d.Go(ctx, c, func(ctx context.Context) {
+		got := c.Buffer(len(p))
+		err := d.writeThrough(ctx, p, a.offset())
+		if err == nil {
+			err = d.disk.Read(ctx, got, a.offset(), true)
+		}
+		if err != nil {
+			d.finish(c, err, true)
+			return
+		}
+		d.compared(c, got, p)
+	})
+}
+
+// compareAndWrite writes its second half if the range holds its first half, as one step
+// (SBC-3 5.2).
+func (d *Device) compareAndWrite(ctx context.Context, c *scsi.Command) {
+	be := binary.BigEndian
+	a := address{be.Uint64(c.CDB[2:]), uint64(c.CDB[13])}
+	switch {
+	case !d.inside(a):
+		d.outOfRange(c)
+		return
+	case !d.writable(c):
+		return
+	case a.n == 0:
+		c.Complete()
+		return
+	case int64(len(c.Out)) < 2*a.bytes():
+		d.Fail(c, scsi.BadField(13, 7))
+		return
+	}
+	c.Transfer = 2 * a.bytes()
+	flush := d.forced(c)
+	d.Go(ctx, c, func(ctx context.Context) {
+		got := c.Buffer(int(a.bytes()))
+		want, p := c.Out[:a.bytes()], c.Out[a.bytes():2*a.bytes()]
+		d.exclusive.Lock()
+		err := d.disk.Read(ctx, got, a.offset(), true)
+		same := bytes.Equal(got, want)
+		if err == nil && same {
+			err = d.disk.Write(ctx, [][]byte{p}, []int64{a.offset()}, true)
+		}
+		d.exclusive.Unlock()
+		if err == nil && same && flush {
+			err = d.disk.Flush(ctx)
+		}
+		if err != nil || same {
+			d.finish(c, err, true)
+			return
+		}
+		d.compared(c, got, want)
+	})
+}
+
+// orWrite combines what is there with what was sent (SBC-3 5.8).
+func (d *Device) orWrite(ctx context.Context, c *scsi.Command) {
+	a := addressOf(c.CDB)
+	if !d.checkWrite(c) {
+		return
+	}
+	c.Transfer = a.bytes()
+	p := c.Out[:min(int64(len(c.Out)), a.bytes())&^(sector-1)]
+	if len(p) == 0 {
+		c.Complete()
+		return
+	}
+	flush := d.forced(c)
+	d.Go(ctx, c, func(ctx context.Context) {
+		got := c.Buffer(len(p))
+		d.exclusive.Lock()
+		err := d.disk.Read(ctx, got, a.offset(), true)
+		if err == nil {
+			for i := range got {
+				got[i] |= p[i]
+			}
+			err = d.disk.Write(ctx, [][]byte{got}, []int64{a.offset()}, true)
+		}
+		d.exclusive.Unlock()
+		if err == nil && flush {
+			err = d.disk.Flush(ctx)
+		}
+		d.finish(c, err, true)
+	})
+}
+
+// writeSame carries out WRITE SAME (SBC-3 5.43). Zeros only change the block map.
+func (d *Device) writeSame(ctx context.Context, c *scsi.Command) {
+	a := addressOf(c.CDB)
+	if !d.inside(a) {
+		d.outOfRange(c)
+		return
+	}
+	if a.n == 0 { // up to the end of the disk
+		a.n = d.sectors() - a.lba
+	}
+	if a.n > maxWriteSame {
+		d.Fail(c, scsi.BadField(len(c.CDB)-6, 7))
+		return
+	}
+	if !d.writable(c) {
+		return
+	}
+	noData := oneSector(c.CDB) == 0
+	if !noData && len(c.Out) < sector {
+		d.Fail(c, scsi.BadField(len(c.CDB)-6, 7))
+		return
+	}
+	c.Transfer = oneSector(c.CDB)
+	var pattern [sector]byte
+	copy(pattern[:], c.Out)
+	flush := d.writeThroughMode()
+	d.Go(ctx, c, func(ctx context.Context) {
+		var err error
+		if pattern == [sector]byte{} {
+			err = d.disk.Zero(ctx, a.offset(), a.bytes(), c.CDB[1]&0x08 != 0)
+		} else {
+			err = d.repeat(ctx, pattern[:], a)
+		}
+		if err == nil && flush {
+			err = d.disk.Flush(ctx)
+		}
+		d.finish(c, err, true)
+	})
+}
+
+// repeat writes one sector all over a range.
+func (d *Device) repeat(ctx context.Context, pattern []byte, a address) error {
+	chunk := bytes.Repeat(pattern, int(min(a.n, bestTransfer)))
+	for off, left := a.offset(), a.bytes(); left > 0; {
+		p := chunk[:min(left, int64(len(chunk)))]
+		d.exclusive.RLock()
+		err := d.disk.Write(ctx, [][]byte{p}, []int64{off}, true)
+		d.exclusive.RUnlock()
+		if err != nil {
+			return err
+		}
+		off, left = off+int64(len(p)), left-int64(len(p))
+	}
+	return nil
+}
+
+// unmap carries out UNMAP (SBC-3 5.28). All of the list is checked first.
+func (d *Device) unmap(ctx context.Context, c *scsi.Command) {
+	be := binary.BigEndian
+	length := int(be.Uint16(c.CDB[7:]))
+	if length == 0 {
+		c.Complete()
+		return
+	}
+	if length < 8 || len(c.Out) < length || int(be.Uint16(c.Out[2:]))+8 > length {
+		d.Fail(c, scsi.Illegal(scsi.ParameterListLength))
+		return
+	}
+	if !d.writable(c) {
+		return
+	}
+	list := c.Out[8:][:be.Uint16(c.Out[2:])]
+	if len(list)/16 > maxUnmapRanges {
+		d.Fail(c, scsi.BadParameter(2, 7))
+		return
+	}
+	var ranges []address
+	for ; len(list) >= 16; list = list[16:] {
+		a := address{be.Uint64(list), uint64(be.Uint32(list[8:]))}
+		if !d.inside(a) {
+			d.Fail(c, scsi.Sense{Key: scsi.IllegalRequest, Code: scsi.LBAOutOfRange, Info: max(a.lba, d.sectors()), HasInfo: true})
+			return
+		}
+		ranges = append(ranges, a)
+	}
+	c.Transfer = int64(length)
+	flush := d.writeThroughMode()
+	d.Go(ctx, c, func(ctx context.Context) {
+		var err error
+		for _, a := range ranges {
+			if a.n > 0 && err == nil {
+				err = d.disk.Zero(ctx, a.offset(), a.bytes(), true)
+			}
+		}
+		if err == nil && flush {
+			err = d.disk.Flush(ctx)
+		}
+		d.finish(c, err, true)
+	})
+}
