@@ -47,6 +47,7 @@ type conn struct {
 	batched    []*command         // complete commands, to be submitted together
 	batch      []*scsi.Command    // those of them that go to one logical unit
 	text       textExchange
+	rejects    int // so far
 
 	expCmdSN atomic.Uint32 // written by the reader
 	maxCmdSN atomic.Uint32 // as last told to the initiator; written by the writer

@@ -7,9 +7,14 @@ import (
 	"sluice/target/pdu"
 )
 
+// maxRejectLog is how many rejected PDUs of one connection are logged.
+const maxRejectLog = 10
+
 // reject answers a PDU that cannot be executed (RFC 7143 11.17).
 func (c *conn) reject(h *pdu.Header, ahs []byte, reason pdu.RejectReason) error {
-	c.log.Warn("rejected", "opcode", byte(h.Opcode()), "itt", h.ITT(), "reason", byte(reason))
+	if c.rejects++; c.rejects <= maxRejectLog {
+		c.log.Warn("PDU rejected", "opcode", byte(h.Opcode()), "itt", h.ITT(), "reason", byte(reason))
+	}
 	ctl := c.srv.newControl()
 	ctl.data = append(append(make([]byte, 0, len(h)+len(ahs)), h[:]...), ahs...)
 	r := pdu.Reject{Reason: reason, DataLength: uint32(len(ctl.data))}

@@ -23,7 +23,7 @@ func (m *command) residual() residual {
 	switch {
 	case m.write && m.taken > 0:
 		moved = min(int64(m.want), asked)
-	case m.write || m.taken > 0:
+	case m.write:
 		asked = 0
 	default:
 		moved = int64(min(len(m.In), m.InMax))

@@ -89,7 +89,7 @@ func (m *command) plan(p *pdu.SCSICommand, ext *pdu.AHS) {
 	case p.Read:
 		m.InMax = int(m.expected)
 	case p.Write:
-		m.taken = m.lu.OutLength(m.CDB)
+		m.taken = max(m.lu.OutLength(m.CDB), 0)
 		want := min(m.expected, m.taken)
 		if want > int64(c.srv.limits.MaxTransfer) {
 			m.flaw = senseInvalidField

@@ -22,7 +22,7 @@ const (
 type input struct {
 	buf    []byte
 	lo, hi int
-	bulk   bool // the last data segment was read directly; the next one may well be, too
+	bulk   bool // data was read directly just now; more of that may well follow
 }
 
 func (in *input) buffered() int { return in.hi - in.lo }
@@ -55,6 +55,7 @@ func (c *conn) need(n int) error {
 		end := len(in.buf)
 		if in.bulk {
 			end = min(end, in.hi+bulkRead)
+			in.bulk = false
 		}
 		got, err := c.read(in.buf[in.hi:end])
 		in.hi += got
@@ -94,8 +95,9 @@ func (c *conn) readFull(p []byte) error {
 	copy(p, c.in.next(n))
 	for p = p[n:]; len(p) > 0; p = p[n:] {
 		var err error
-		if c.in.bulk = len(p) >= directRead; c.in.bulk {
+		if len(p) >= directRead {
 			n, err = c.read(p)
+			c.in.bulk = true
 		} else {
 			err = c.need(1)
 			n = min(len(p), c.in.buffered())

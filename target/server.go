@@ -85,10 +85,7 @@ type Server struct {
 }
 
 // target is a Target that has been added.
-type target struct {
-	Target
-	removed bool // protected by Server.mu
-}
+type target struct{ Target }
 
 // unit returns the logical unit that takes the commands for a LUN.
 func (t *target) unit(lun uint64) scsi.LogicalUnit {
@@ -150,7 +147,7 @@ func (s *Server) AddTarget(t Target) error {
 		return fmt.Errorf("add target %q: it exists", t.Name)
 	}
 	t.Name = name
-	s.targets[name] = &target{Target: t}
+	s.targets[name] = &target{t}
 	return nil
 }
 
@@ -162,11 +159,8 @@ func (s *Server) RemoveTarget(ctx context.Context, name string) error {
 		return fmt.Errorf("remove target: %w", err)
 	}
 	s.mu.Lock()
-	t, ok := s.targets[name]
-	if ok {
-		t.removed = true
-		delete(s.targets, name)
-	}
+	_, ok := s.targets[name]
+	delete(s.targets, name)
 	s.mu.Unlock()
 	if !ok {
 		return fmt.Errorf("remove target %q: not found", name)

@@ -37,6 +37,8 @@ type session struct {
 
 	conn     atomic.Pointer[conn]
 	handover bool // protected by Server.mu: the end of conn is not the end of the session
+	over     bool // protected by Server.mu: it is being ended
+	dropped  bool // protected by Server.mu: no other connection may take the session over
 
 	commands, received, sent atomic.Uint64 // of all connections: SCSI commands, bytes of data
 }
@@ -80,7 +82,14 @@ func (ses *session) info() SessionInfo {
 	}
 }
 
-func (ses *session) drop(reason error) { ses.conn.Load().kill(reason) }
+// drop closes the session for a reason of the target's; it ends soon.
+func (ses *session) drop(reason error) {
+	ses.srv.mu.Lock()
+	ses.dropped = true
+	c := ses.conn.Load()
+	ses.srv.mu.Unlock()
+	c.kill(reason)
+}
 
 // open makes the session of a connection whose login has succeeded, or gives it the
 // session that it reinstates. Before it returns, all commands of a session or connection
@@ -95,6 +104,7 @@ func (s *Server) open(ctx context.Context, c *conn, p *login.Params, tsih uint16
 			return nil, err
 		}
 		if old == nil {
+			c.ses = ses // from here on, the end of c ends it
 			if ses.target != nil {
 				for _, lu := range ses.target.units() {
 					lu.Attach(ses.nexus)
@@ -173,39 +183,48 @@ func (s *Server) reinstateConnection(ctx context.Context, c *conn, p *login.Para
 	}
 	s.mu.Lock()
 	ses := s.sessions[tsih]
-	if ses == nil || ses.handover || s.closing {
+	if ses == nil || ses.handover || ses.dropped {
 		s.mu.Unlock()
 		return nil, login.Refuse(pdu.LoginNoSession, "session %d has ended", tsih)
 	}
 	ses.handover = true
-	s.mu.Unlock()
 	old := ses.conn.Load()
+	s.mu.Unlock()
 	old.kill(errReinstated)
+	var late error
 	select {
 	case <-old.gone:
 	case <-ctx.Done():
-		s.mu.Lock()
-		ses.handover = false
-		s.mu.Unlock()
-		select {
-		case <-old.gone: // it left the session to us
-			s.end(ses, old)
-		default:
-		}
-		return nil, login.Refuse(pdu.LoginUnavailable, "commands of the connection that this one replaces do not end: %w", ctx.Err())
+		late = login.Refuse(pdu.LoginUnavailable, "commands of the connection that this one replaces do not end: %w", ctx.Err())
 	}
 	c.firstCmdSN = old.nextCmdSN()
 	s.mu.Lock()
 	ses.handover = false
-	ses.conn.Store(c)
+	taken := late == nil && !ses.dropped
+	if taken {
+		ses.conn.Store(c)
+	}
 	s.mu.Unlock()
-	return ses, nil
+	switch {
+	case taken:
+		return ses, nil
+	case late == nil: // its connection is gone, and it was left to us
+		s.end(ses, old)
+		return nil, login.Refuse(pdu.LoginNoSession, "session %d has ended", tsih)
+	}
+	select {
+	case <-old.gone: // just now, so that nobody else may have ended it
+		s.end(ses, old)
+	default:
+	}
+	return nil, late
 }
 
-// end ends the session of a connection that is over, unless another takes it over.
+// end ends the session of a connection that is over, once, unless another takes it over.
 func (s *Server) end(ses *session, c *conn) {
 	s.mu.Lock()
-	over := !ses.handover && ses.conn.Load() == c && s.sessions[ses.tsih] == ses
+	over := !ses.handover && !ses.over && ses.conn.Load() == c
+	ses.over = ses.over || over
 	s.mu.Unlock()
 	if !over {
 		return
