@@ -137,6 +137,8 @@ func (x *fakeExports) Withdraw(_ context.Context, name string) error {
 	return nil
 }
 
+func (x *fakeExports) Forget(uuid.UUID) error { return nil }
+
 func (x *fakeExports) Grown(name string)                         { x.grown = append(x.grown, name) }
 func (x *fakeExports) Sessions(name string) []target.SessionInfo { return x.sessions[name] }
 func (x *fakeExports) Drop(_ context.Context, name string, match func(target.SessionInfo) bool) error {

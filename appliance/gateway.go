@@ -11,14 +11,12 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/dgraph-io/badger/v4"
-	"github.com/google/uuid"
 
 	"sluice/appliance/api"
 	"sluice/cache"
 	"sluice/object"
 	"sluice/object/storeurl"
 	"sluice/target"
-	"sluice/target/sbc"
 	"sluice/volume"
 	"sluice/volume/blockmap"
 	"sluice/volume/segment"
@@ -161,9 +159,7 @@ func (g *Gateway) openCache(context.Context) (err error) {
 
 func (g *Gateway) openServer(context.Context) error {
 	g.server = target.New(target.Options{Authorizer: g.volumes, Logger: g.log})
-	g.exports = newTargets(g.server, func(name string, id uuid.UUID, disk sbc.Disk) (*unit, error) {
-		return newUnit(name, id, disk, g.dir, g.log)
-	})
+	g.exports = newTargets(g.server, g.dir.join("reservations"), g.log)
 	return nil
 }
 

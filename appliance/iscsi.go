@@ -3,6 +3,7 @@ package appliance
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 
 	"github.com/google/uuid"
@@ -13,60 +14,63 @@ import (
 	"sluice/target/scsi"
 )
 
-// unit is a disk as initiators see it.
-type unit struct {
-	disk   scsi.LogicalUnit // LUN 0
-	others scsi.LogicalUnit // all other LUNs
-	grown  func()           // tells initiators of a new size
-}
+// productRevision is what disks say of themselves (SPC-4 6.6.2, product revision level).
+const productRevision = "1"
 
 // targets makes disks iSCSI targets with one LUN each.
 type targets struct {
-	server *target.Server
-	unit   func(name string, id uuid.UUID, disk sbc.Disk) (*unit, error)
+	server       *target.Server
+	reservations string // directory of persistent reservations
+	log          *slog.Logger
 
 	mu    sync.Mutex
-	grown map[string]func() // by volume
+	disks map[string]*sbc.Device // by volume
 }
 
-func newTargets(server *target.Server, makeUnit func(string, uuid.UUID, sbc.Disk) (*unit, error)) *targets {
-	return &targets{server: server, unit: makeUnit, grown: map[string]func(){}}
+func newTargets(server *target.Server, reservations string, log *slog.Logger) *targets {
+	return &targets{server: server, reservations: reservations, log: log, disks: map[string]*sbc.Device{}}
 }
 
 // Export implements exporter.
 func (t *targets) Export(name string, id uuid.UUID, disk sbc.Disk) error {
-	u, err := t.unit(name, id, disk)
+	device, err := sbc.New(sbc.Options{
+		Disk: disk, ID: id, Target: api.IQN(name), Revision: productRevision,
+		Registry: reservationsOf(t.reservations, id), Logger: t.log.With("volume", name),
+	})
 	if err != nil {
 		return fmt.Errorf("making a SCSI disk: %w", err)
 	}
 	err = t.server.AddTarget(target.Target{
 		Name: api.IQN(name), Alias: name,
-		LUs: map[uint64]scsi.LogicalUnit{0: u.disk}, Other: u.others,
+		LUs: map[uint64]scsi.LogicalUnit{0: device}, Other: scsi.Absent{},
 	})
 	if err != nil {
 		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.grown[name] = u.grown
+	t.disks[name] = device
 	return nil
 }
 
 // Withdraw implements exporter.
 func (t *targets) Withdraw(ctx context.Context, name string) error {
 	t.mu.Lock()
-	delete(t.grown, name)
+	delete(t.disks, name)
 	t.mu.Unlock()
 	return t.server.RemoveTarget(ctx, api.IQN(name))
 }
 
+// Forget implements exporter.
+func (t *targets) Forget(id uuid.UUID) error { return reservationsOf(t.reservations, id).forget() }
+
 // Grown implements exporter.
 func (t *targets) Grown(name string) {
 	t.mu.Lock()
-	grown := t.grown[name]
+	device := t.disks[name]
 	t.mu.Unlock()
-	if grown != nil {
-		grown()
+	if device != nil {
+		device.Resized()
 	}
 }
 

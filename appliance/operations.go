@@ -187,6 +187,9 @@ func (v *volumes) giveUp(ctx context.Context, e *entry, force bool) error {
 	}
 	v.set(name, nil)
 	v.log.InfoContext(ctx, "volume detached", "volume", name)
+	if err := v.exports.Forget(e.head.ID); err != nil {
+		return explain(err)
+	}
 	return nil
 }
 

@@ -43,6 +43,8 @@ type exporter interface {
 	Export(name string, id uuid.UUID, disk sbc.Disk) error
 	// Withdraw removes it. When it returns, nothing uses the disk any more.
 	Withdraw(ctx context.Context, name string) error
+	// Forget drops what is kept here about a disk that leaves this gateway.
+	Forget(id uuid.UUID) error
 	// Grown tells initiators that a disk has another size now.
 	Grown(name string)
 	// Sessions lists who is logged in.
