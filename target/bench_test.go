@@ -15,7 +15,7 @@ import (
 // one makes none.
 func benchmarkData(b *testing.B, op byte, depth int) {
 	s := New(Options{Authorizer: everybody{}})
-	if err := s.AddTarget(Target{Name: targetIQN, LUs: map[uint64]scsi.LogicalUnit{0: newRAMDisk(1 << 20)}, Other: &noUnit{}}); err != nil {
+	if err := s.AddTarget(Target{Name: targetIQN, LUs: map[uint64]scsi.LogicalUnit{0: newRAMDisk(1 << 20)}}); err != nil {
 		b.Fatal(err)
 	}
 	address, err := s.Listen(b.Context(), "127.0.0.1:0")

@@ -17,7 +17,7 @@ import (
 func fuzzTarget(t *testing.T, loggedIn bool, bytes []byte) {
 	panics := new(panicLog)
 	s := New(Options{Authorizer: everybody{}, Logger: slog.New(panics)})
-	if err := s.AddTarget(Target{Name: targetIQN, LUs: map[uint64]scsi.LogicalUnit{0: newRAMDisk(1 << 16)}, Other: &noUnit{}}); err != nil {
+	if err := s.AddTarget(Target{Name: targetIQN, LUs: map[uint64]scsi.LogicalUnit{0: newRAMDisk(1 << 16)}}); err != nil {
 		t.Fatal(err)
 	}
 	p := newPipes()

@@ -92,7 +92,7 @@ func newRig(t *testing.T, overTCP bool, o Options) *rig {
 	}
 	o.Logger = slog.New(r.panics)
 	r.Server = New(o)
-	err := r.AddTarget(Target{Name: targetIQN, Alias: "ram", LUs: map[uint64]scsi.LogicalUnit{0: r.disk}, Other: &noUnit{}})
+	err := r.AddTarget(Target{Name: targetIQN, Alias: "ram", LUs: map[uint64]scsi.LogicalUnit{0: r.disk}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync"
-	"unsafe"
 
 	"sluice/target/scsi"
 )
@@ -117,7 +116,7 @@ func (d *ramDisk) execute(cmd *scsi.Command) {
 			return
 		}
 		n = min(n, int64(cmd.InMax))
-		cmd.In = bufferOf(cmd, int(n))
+		cmd.In = cmd.Buffer(int(n))
 		d.mu.RLock()
 		copy(cmd.In, d.data[off:off+n])
 		d.mu.RUnlock()
@@ -155,21 +154,4 @@ func (d *ramDisk) Reset(*scsi.Nexus) {
 	d.state.Lock()
 	defer d.state.Unlock()
 	d.resets++
-}
-
-// noUnit answers for LUNs that do not exist.
-type noUnit struct{ ramDisk }
-
-func (u *noUnit) Submit(_ context.Context, batch []*scsi.Command) {
-	for _, cmd := range batch {
-		u.refuse(cmd, 0x25)
-		cmd.Complete()
-	}
-}
-
-func (u *noUnit) OutLength([]byte) int64 { return 0 }
-
-// bufferOf asks the transport of a command for a buffer.
-func bufferOf(cmd *scsi.Command, n int) []byte {
-	return (*command)(unsafe.Pointer(cmd)).Buffer(cmd, n) // a command begins with its scsi.Command
 }

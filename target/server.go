@@ -32,7 +32,7 @@ type Authorizer interface {
 // Aborter is a logical unit that can cancel a single command. Abort makes the command
 // complete soon, with whatever status; that status is not sent. It may be called for a
 // command that has just completed, must not complete the command itself before it
-// returns, and must be safe for concurrent use. From a logical unit that is no Aborter,
+// returns, and must be safe for concurrent use. With a logical unit that is no Aborter,
 // single commands are not cancelled: a task management function waits for their end.
 type Aborter interface {
 	Abort(cmd *scsi.Command)
@@ -56,8 +56,8 @@ type Target struct {
 	// LUs are the logical units by LUN as on the wire (SAM-5 4.7; see pdu.EncodeLUN). The
 	// map must not be changed any more.
 	LUs map[uint64]scsi.LogicalUnit
-	// Other takes the commands for all other LUNs; it must not be nil. It answers REPORT
-	// LUNS and INQUIRY, and refuses the rest (SPC-4 4.5, SAM-5 5.11).
+	// Other takes the commands for all other LUNs; by default scsi.Absent. It answers REPORT
+	// LUNS and INQUIRY, and refuses the rest (SPC-4 6.6.2, SAM-5 5.11).
 	Other scsi.LogicalUnit
 }
 
@@ -136,7 +136,7 @@ func (s *Server) AddTarget(t Target) error {
 		return fmt.Errorf("add target %q: %w", t.Name, err)
 	}
 	if t.Other == nil {
-		return fmt.Errorf("add target %q: no unit for unknown LUNs", t.Name)
+		t.Other = scsi.Absent{}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -257,7 +257,7 @@ func TestDiscovery(t *testing.T) {
 	r := newRig(t, true, Options{})
 	for n := range 100 {
 		name := fmt.Sprintf("iqn.2026-11.test:volume%d", n)
-		if err := r.AddTarget(Target{Name: name, Other: &noUnit{}}); err != nil {
+		if err := r.AddTarget(Target{Name: name}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -312,7 +312,7 @@ func TestRunTimeChanges(t *testing.T) {
 	if err := r.RemoveTarget(t.Context(), targetIQN); err == nil {
 		t.Fatal("removed twice")
 	}
-	for _, bad := range []Target{{Name: "iqn.2026-11.test:x"}, {Name: "bad name", Other: &noUnit{}}} {
+	for _, bad := range []Target{{}, {Name: "bad name"}, {Name: strings.Repeat("x", 224)}} {
 		if r.AddTarget(bad) == nil {
 			t.Errorf("added %+v", bad)
 		}
@@ -370,7 +370,7 @@ func TestShutdown(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	if err := r.AddTarget(Target{Name: "iqn.2026-11.test:late", Other: &noUnit{}}); !errors.Is(err, ErrClosed) {
+	if err := r.AddTarget(Target{Name: "iqn.2026-11.test:late"}); !errors.Is(err, ErrClosed) {
 		t.Errorf("AddTarget: %v", err)
 	}
 	if _, err := r.Listen(t.Context(), "127.0.0.1:0"); !errors.Is(err, ErrClosed) {
