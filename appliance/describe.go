@@ -49,7 +49,7 @@ func (v *volumes) describeOther(head *volume.Head) *api.Volume {
 	shown.State = api.StateDetached
 	switch {
 	case head.Owner == nil:
-	case head.Owner.Gateway == v.gateway.String():
+	case v.owns(head):
 		shown.State, shown.Error = api.StateFailed, "it belongs to this gateway, which has not attached it"
 	default:
 		shown.State = api.StateElsewhere

@@ -11,6 +11,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
 
 	"sluice/appliance/api"
 	"sluice/cache"
@@ -154,7 +155,25 @@ func (g *Gateway) openCache(context.Context) (err error) {
 		Dir: g.dir.join("segments"), DB: g.db, Source: g.store, Bytes: int64(g.cfg.Cache), Logger: g.log,
 	})
 	g.buffer = volume.NewBuffer(int64(g.cfg.UploadBuffer))
+	if err == nil {
+		g.checkSpace()
+	}
 	return err
+}
+
+// checkSpace warns if the disk is smaller than what the configuration lets us use: a full
+// disk stops writes long before a full upload buffer would slow them down.
+func (g *Gateway) checkSpace() {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(g.cfg.DataDir, &fs); err != nil {
+		g.log.Warn("cannot tell how large the disk of the data directory is", "error", err)
+		return
+	}
+	free := int64(fs.Bavail)*fs.Bsize + g.cache.Stats().Bytes
+	if want := int64(g.cfg.UploadBuffer + g.cfg.Cache); free < want {
+		g.log.Warn("the disk of the data directory has less room than the upload buffer and the cache may take: make them smaller, or the disk larger",
+			"room_bytes", free, "upload-buffer", g.cfg.UploadBuffer.String(), "cache", g.cfg.Cache.String())
+	}
 }
 
 func (g *Gateway) openServer(context.Context) error {

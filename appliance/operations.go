@@ -154,6 +154,17 @@ func (v *volumes) DetachVolume(ctx context.Context, name string, req api.DetachR
 		return nil, err
 	}
 	defer release()
+	head, err := v.bucket.Find(ctx, name)
+	if err != nil {
+		return nil, explain(err)
+	}
+	if e := v.entry(name); e != nil && e.failure() != "" && !v.owns(head) {
+		// Another gateway has taken it: nothing is left to be given up but our side.
+		if err := v.takeDown(ctx, e); err != nil {
+			return nil, explain(err)
+		}
+		return v.describeOther(head), nil
+	}
 	e, err := v.attached(ctx, name)
 	if err != nil {
 		return nil, err
@@ -161,11 +172,15 @@ func (v *volumes) DetachVolume(ctx context.Context, name string, req api.DetachR
 	if err := v.giveUp(ctx, e, req.Force); err != nil {
 		return nil, err
 	}
-	head, err := v.bucket.Find(ctx, name)
-	if err != nil {
+	if head, err = v.bucket.Find(ctx, name); err != nil {
 		return nil, explain(err)
 	}
 	return v.describeOther(head), nil
+}
+
+// owns tells whether a volume is this gateway's, by what the bucket says.
+func (v *volumes) owns(head *volume.Head) bool {
+	return head.Owner != nil && head.Owner.Gateway == v.gateway.String()
 }
 
 // giveUp detaches a volume that is served here, so that any gateway may attach or delete it.

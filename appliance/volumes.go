@@ -161,7 +161,7 @@ func (v *volumes) attachOwn(ctx context.Context) error {
 	var group errgroup.Group
 	group.SetLimit(attachTogether)
 	for _, head := range heads {
-		if head.Owner == nil || head.Owner.Gateway != v.gateway.String() {
+		if !v.owns(head) {
 			continue
 		}
 		group.Go(func() error {

@@ -166,6 +166,22 @@ func TestFailedVolume(t *testing.T) {
 	}
 }
 
+// TestLostVolume is taken over by another gateway, and then let go here.
+func TestLostVolume(t *testing.T) {
+	f, ctx := newFixture(t), t.Context()
+	f.create(t, "demo")
+	f.fakes.heads["demo"].Owner = &volume.Owner{Gateway: otherGateway, Host: "there"}
+	f.fakes.opened["demo"].failure = volume.ErrLost.Error()
+	_, err := f.AttachVolume(ctx, "other", api.AttachRequest{})
+	wantCode(t, err, api.CodeNotFound)
+	v, err := f.DetachVolume(ctx, "demo", api.DetachRequest{})
+	if err != nil || v.State != api.StateElsewhere || f.entry("demo") != nil || len(f.targets.exported) > 0 {
+		t.Errorf("detached as %+v, %v", v, err)
+	}
+	_, err = f.AttachVolume(ctx, "demo", api.AttachRequest{})
+	wantCode(t, err, api.CodeConflict, "--force")
+}
+
 func TestFailedDetachGoesOnServing(t *testing.T) {
 	f, ctx := newFixture(t), t.Context()
 	f.create(t, "demo")
