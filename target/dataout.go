@@ -89,6 +89,7 @@ func (m *command) plan(p *pdu.SCSICommand, ext *pdu.AHS) {
 	case p.Read:
 		m.InMax = int(m.expected)
 	case p.Write:
+		m.OutMax = m.expected
 		m.taken = max(m.lu.OutLength(m.CDB), 0)
 		want := min(m.expected, m.taken)
 		if want > int64(c.srv.limits.MaxTransfer) {

@@ -17,9 +17,9 @@ const (
 	physExponent   = 3       // 2^3 sectors in a physical block
 	maxTransfer    = 8192    // sectors in one command: 4 MiB
 	bestTransfer   = 2048    // 1 MiB
-	maxCompare     = 255     // sectors of one COMPARE AND WRITE
+	maxCompare     = 128     // sectors of one COMPARE AND WRITE
 	maxUnmapRanges = 256     // of one UNMAP
-	maxWriteSame   = 1 << 22 // sectors: 2 GiB
+	maxWriteSame   = 8192    // sectors: 4 MiB
 )
 
 // ErrNotReady is wrapped by errors of a Disk that cannot serve now but may later.

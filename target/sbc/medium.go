@@ -123,8 +123,8 @@ func (d *Device) compareAndWrite(ctx context.Context, c *scsi.Command) {
 	case a.n == 0:
 		c.Complete()
 		return
-	case int64(len(c.Out)) < 2*a.bytes():
-		d.Fail(c, scsi.BadField(13, 7))
+	case a.n > maxCompare, c.OutMax != 2*a.bytes():
+		d.Fail(c, scsi.BadField(13, 7)) // too much, or not what the initiator sends
 		return
 	}
 	c.Transfer = 2 * a.bytes()
@@ -198,9 +198,8 @@ func (d *Device) writeSame(ctx context.Context, c *scsi.Command) {
 	if !d.writable(c) {
 		return
 	}
-	noData := oneSector(c.CDB) == 0
-	if !noData && len(c.Out) < sector {
-		d.Fail(c, scsi.BadField(len(c.CDB)-6, 7))
+	if c.OutMax != oneSector(c.CDB) {
+		d.Fail(c, scsi.BadField(1, 0)) // the initiator sends more or less than one sector
 		return
 	}
 	c.Transfer = oneSector(c.CDB)

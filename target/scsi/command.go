@@ -27,6 +27,8 @@ type Command struct {
 	Tag   uint64
 	Out   []byte // data-out as received: min(expected, OutLength) bytes
 	InMax int    // bytes of data-in that the initiator expects (0 if none)
+	// OutMax is how many bytes of data-out the initiator was ready to send.
+	OutMax int64
 
 	Status Status
 	Sense  []byte // fixed or descriptor format, without the iSCSI length prefix
