@@ -177,6 +177,7 @@ func (c *conn) windUp(polite bool) {
 	if !polite && !c.closing.Swap(true) {
 		_ = c.net.Close()
 	}
+	_ = c.net.SetWriteDeadline(time.Now().Add(c.srv.limits.WriteTime)) // it fails if the socket is closed
 	c.cancel()
 	c.letGo()
 	c.abort(nil, func(*command) bool { return true })

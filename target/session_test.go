@@ -482,6 +482,23 @@ func TestStuckInitiator(t *testing.T) {
 	})
 }
 
+// TestStuckLogout: nor does one stay that logs out without reading what it has asked for.
+func TestStuckLogout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, false, Options{})
+		i := r.login()
+		i.read(0, 2000) // more than the reader sends by itself
+		i.request(header(&pdu.LogoutRequest{ITT: 0x109, CmdSN: i.cmdSN}))
+		begin := time.Now()
+		for len(r.Sessions("")) > 0 {
+			time.Sleep(time.Second)
+		}
+		if d := time.Since(begin); d < 55*time.Second || d > 80*time.Second {
+			t.Fatalf("ended after %v", d)
+		}
+	})
+}
+
 // TestPingFlood: pings whose answers nobody reads do not pile up.
 func TestPingFlood(t *testing.T) {
 	r := newRig(t, true, Options{})
