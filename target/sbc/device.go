@@ -14,12 +14,12 @@ import (
 // Geometry of every disk: sectors of 512 bytes on physical blocks of 4096.
 const (
 	sector         = 512
-	physExponent   = 3       // 2^3 sectors in a physical block
-	maxTransfer    = 8192    // sectors in one command: 4 MiB
-	bestTransfer   = 2048    // 1 MiB
-	maxCompare     = 128     // sectors of one COMPARE AND WRITE
-	maxUnmapRanges = 256     // of one UNMAP
-	maxWriteSame   = 8192    // sectors: 4 MiB
+	physExponent   = 3    // 2^3 sectors in a physical block
+	maxTransfer    = 8192 // sectors in one command: 4 MiB
+	bestTransfer   = 2048 // 1 MiB
+	maxCompare     = 128  // sectors of one COMPARE AND WRITE
+	maxUnmapRanges = 256  // of one UNMAP
+	maxWriteSame   = 8192 // sectors: 4 MiB
 )
 
 // ErrNotReady is wrapped by errors of a Disk that cannot serve now but may later.

@@ -120,11 +120,11 @@ func (d *Device) compareAndWrite(ctx context.Context, c *scsi.Command) {
 		return
 	case !d.writable(c):
 		return
-	case a.n == 0:
-		c.Complete()
-		return
 	case a.n > maxCompare, c.OutMax != 2*a.bytes():
 		d.Fail(c, scsi.BadField(13, 7)) // too much, or not what the initiator sends
+		return
+	case a.n == 0:
+		c.Complete()
 		return
 	}
 	c.Transfer = 2 * a.bytes()
