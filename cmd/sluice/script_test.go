@@ -39,6 +39,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("SLUICE_DATA_DIR", env.WorkDir+"/data")
 			env.Setenv("SLUICE_ISCSI_LISTEN", portal)
 			env.Setenv("PORTAL", portal)
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // under the race detector each process would end a second late
 			env.Setenv("TCP", tcp)
 			return nil
 		},
