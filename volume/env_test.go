@@ -27,7 +27,6 @@ type gateway struct {
 	t     testing.TB
 	dir   string
 	name  string
-	boot  string
 	store object.Store
 	db    *badger.DB
 	cache *cache.Cache

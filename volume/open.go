@@ -40,7 +40,7 @@ func Open(ctx context.Context, id uuid.UUID, opts Options, force bool) (*Volume,
 	if err := v.attach(ctx); err != nil {
 		return nil, fmt.Errorf("attaching volume %q: %w", head.Name, err)
 	}
-	v.start()
+	v.start() //nolint:contextcheck // the volume outlives the call that opens it
 	return v, nil
 }
 
@@ -186,7 +186,7 @@ func (v *Volume) Detach(ctx context.Context) error {
 	if err := v.giveUp(ctx); err != nil {
 		return fmt.Errorf("detaching: %w", err)
 	}
-	return v.Close()
+	return v.Close() //nolint:contextcheck // what was given up is taken down whatever becomes of ctx
 }
 
 // giveUp writes a root of all that is published, and a head without an owner.
