@@ -105,7 +105,11 @@ func runSuite(t *testing.T, suite, url string) (results []conformanceResult, out
 	ctx, cancel := context.WithTimeout(t.Context(), suiteTimeout)
 	defer cancel()
 	// Its exit status only repeats what it prints, or that it was stopped.
-	out, _ := exec.CommandContext(ctx, "iscsi-test-cu", "--dataloss", "--test="+suite, url).CombinedOutput()
+	args := []string{"--dataloss", "--test=" + suite, url}
+	if strings.HasSuffix(suite, "MultipathIO") {
+		args = append(args, url) // a second session
+	}
+	out, _ := exec.CommandContext(ctx, "iscsi-test-cu", args...).CombinedOutput()
 	return parseSuite(string(out)), string(out)
 }
 

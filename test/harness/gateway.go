@@ -57,7 +57,7 @@ func Start(t testing.TB, o Options) *Gateway {
 	g.log = strings.TrimRight(g.DataDir, "/") + ".log"
 	t.Cleanup(func() {
 		if t.Failed() && g.Process != nil {
-			t.Logf("the end of the daemon's log:\n%s", g.LogTail(40))
+			t.Logf("the end of the daemon's log:\n%s", g.LogTail(20))
 		}
 		_ = os.Remove(g.log)
 	})

@@ -390,7 +390,7 @@ static void log_in(void)
 	sector_size = (int)capacity->block_length;
 	uint64_t bytes = (capacity->returned_lba + 1) * capacity->block_length;
 	scsi_free_scsi_task(task);
-	if (opt.bs % sector_size || opt.offset % (uint64_t)opt.bs || opt.offset >= bytes)
+	if (opt.bs % sector_size || opt.offset % (uint64_t)sector_size || opt.offset >= bytes)
 		fail(EXIT_USAGE, "--bs, --offset", "do not fit the disk");
 	if (!opt.size || opt.offset + opt.size > bytes)
 		opt.size = bytes - opt.offset;
