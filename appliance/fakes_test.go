@@ -111,7 +111,8 @@ func (v *fakeVolume) Detach(context.Context) error {
 	}
 	return v.detach
 }
-func (v *fakeVolume) Close() error { v.closed = true; return nil }
+func (v *fakeVolume) Abandon(ctx context.Context) error { return v.Detach(ctx) }
+func (v *fakeVolume) Close() error                      { v.closed = true; return nil }
 
 // fakeExports remembers what is exported and who is logged in.
 type fakeExports struct {

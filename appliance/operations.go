@@ -169,7 +169,7 @@ func (v *volumes) DetachVolume(ctx context.Context, name string, req api.DetachR
 	if err != nil {
 		return nil, err
 	}
-	if err := v.giveUp(ctx, e, req.Force); err != nil {
+	if err := v.giveUp(ctx, e, req.Force, e.vol.Detach); err != nil {
 		return nil, err
 	}
 	if head, err = v.bucket.Find(ctx, name); err != nil {
@@ -183,8 +183,9 @@ func (v *volumes) owns(head *volume.Head) bool {
 	return head.Owner != nil && head.Owner.Gateway == v.gateway.String()
 }
 
-// giveUp detaches a volume that is served here, so that any gateway may attach or delete it.
-func (v *volumes) giveUp(ctx context.Context, e *entry, force bool) error {
+// giveUp ends the serving of a volume: leave gives it up so that any gateway may attach or
+// delete it.
+func (v *volumes) giveUp(ctx context.Context, e *entry, force bool, leave func(context.Context) error) error {
 	name := e.head.Name
 	if sessions := v.exports.Sessions(name); len(sessions) > 0 && !force {
 		return api.Errorf(api.CodeConflict, "%d initiators are logged in to volume %s, the first is %s", len(sessions), name, sessions[0].Initiator).
@@ -193,7 +194,7 @@ func (v *volumes) giveUp(ctx context.Context, e *entry, force bool) error {
 	if err := v.exports.Withdraw(ctx, name); err != nil {
 		return explain(err)
 	}
-	if err := e.vol.Detach(ctx); err != nil {
+	if err := leave(ctx); err != nil {
 		// It is still ours, and goes on being served.
 		if xerr := v.exports.Export(name, e.head.ID, e.vol); xerr != nil {
 			err = errors.Join(err, xerr)
@@ -223,7 +224,7 @@ func (v *volumes) DeleteVolume(ctx context.Context, name string, force bool) err
 		if e.failure() != "" {
 			return api.Errorf(api.CodeConflict, "volume %s has failed: %s", name, e.failure()).WithHint("run sluice volume attach %s first", name)
 		}
-		if err := v.giveUp(ctx, e, force); err != nil {
+		if err := v.giveUp(ctx, e, force, e.vol.Abandon); err != nil {
 			return err
 		}
 	}

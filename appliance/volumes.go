@@ -34,6 +34,7 @@ type servedVolume interface {
 	Resize(ctx context.Context, size int64) error
 	Stats() volume.Stats
 	Detach(ctx context.Context) error
+	Abandon(ctx context.Context) error
 	Close() error
 }
 

@@ -216,6 +216,27 @@ func (v *Volume) giveUp(ctx context.Context) error {
 	})
 }
 
+// Abandon gives the ownership up without uploading, for a volume that is to be deleted: what
+// is not in the bucket is dropped. Nobody may write meanwhile. After success the volume is
+// closed; after an error it goes on as before.
+func (v *Volume) Abandon(ctx context.Context) error {
+	v.mu.Lock()
+	v.rotate()
+	sealed := v.sealed
+	v.mu.Unlock()
+	err := v.updateHead(ctx, func(h *Head) {
+		h.Owner = nil
+		closeSpan(h, sealed)
+	})
+	if err != nil {
+		return fmt.Errorf("abandoning: %w", err)
+	}
+	if err := v.Close(); err != nil { //nolint:contextcheck // as in Detach
+		return err
+	}
+	return v.opts.Cache.Discard(v.opts.Cache.Unsent(v.id)...)
+}
+
 // closeSpan ends the current attachment's part of the history at its newest segment.
 func closeSpan(h *Head, end segment.ID) {
 	last := len(h.Spans) - 1

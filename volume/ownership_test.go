@@ -118,3 +118,35 @@ func TestCreateIsUnique(t *testing.T) {
 		t.Fatalf("list: %d volumes, %v", len(heads), err)
 	}
 }
+
+// A volume that is to be deleted is given up without an upload, and leaves nothing behind.
+func TestAbandonAndDelete(t *testing.T) {
+	ctx := context.Background()
+	store := newStore(t)
+	head := create(t, store, 16*mib)
+	g := newGateway(t, store, gatewayOptions{})
+	v := g.attach(head, false)
+	write(t, v, 0, bytes.Repeat([]byte{1}, 9*mib))
+	if err := v.Upload(ctx); err != nil {
+		t.Fatal(err)
+	}
+	write(t, v, 0, bytes.Repeat([]byte{2}, mib))
+	if err := v.Abandon(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if ids := g.cache.Unsent(head.ID); len(ids) > 0 {
+		t.Errorf("unsent segments are left: %v", ids)
+	}
+	if err := volume.Delete(ctx, store, "vol"); err != nil {
+		t.Fatal(err)
+	}
+	for info, err := range store.List(ctx, "", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Key != "writers.json" {
+			t.Errorf("%s is left in the bucket", info.Key)
+		}
+	}
+	g.abandon()
+}

@@ -1,10 +1,10 @@
 package volume
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -177,8 +177,8 @@ func (v *Volume) put(ctx context.Context, id segment.ID, body []byte) error {
 	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
 		_, err := v.opts.Store.PutIf(ctx, id.Key(), body, "")
 		if errors.Is(err, object.ErrPrecondition) {
-			var there []byte
-			if there, _, err = v.opts.Store.GetRange(ctx, id.Key(), 0, -1); err == nil && !bytes.Equal(there, body) {
+			var same bool
+			if same, err = v.isThere(ctx, id, body); err == nil && !same {
 				err = fmt.Errorf("%w: segment %s in the bucket is not the one written here", ErrLost, id)
 				v.fail(err)
 				return err
@@ -198,6 +198,23 @@ func (v *Volume) put(ctx context.Context, id segment.ID, body []byte) error {
 			return err
 		}
 	}
+}
+
+// isThere tells whether the object of a segment says the same as body. Its bytes may differ:
+// they depend on the compression that was chosen when it was stored.
+func (v *Volume) isThere(ctx context.Context, id segment.ID, body []byte) (bool, error) {
+	there, err := segment.FetchHeader(ctx, v.opts.Store, id)
+	if err != nil {
+		return false, err
+	}
+	mine, err := segment.ParseHeader(body)
+	if err != nil {
+		return false, err
+	}
+	a, b := slices.Collect(there.Runs()), slices.Collect(mine.Runs())
+	return there.Header == mine.Header && slices.EqualFunc(a, b, func(x, y segment.Extent) bool {
+		return x.Op == y.Op && x.Run == y.Run && x.Slot == y.Slot && slices.Equal(x.CRCs, y.CRCs)
+	}), nil
 }
 
 func (q *uploadQueue) setFailing(err error) {
