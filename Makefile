@@ -55,7 +55,7 @@ crash: build ## kill -9 under load, N times each test
 
 bench: build ## against tgt, istgt and s3backer; QUICK=1 takes two minutes; writes docs/PERFORMANCE.md
 	@test/setup.sh bench
-	SLUICE_BENCH=$(if $(QUICK),quick,full) SLUICE_BIN=bin/sluice $(GO) test -v -count 1 -timeout 0 ./test/bench
+	SLUICE_BENCH=$(if $(QUICK),quick,full) SLUICE_BIN=$(CURDIR)/bin/sluice $(GO) test -v -count 1 -timeout 0 ./test/bench
 
 clean: ## what building and testing left in this directory
 	rm -rf bin run

@@ -22,7 +22,9 @@ const parallel = 8
 // benchBulk compares reading a volume that is only in the bucket, and uploading what
 // has piled up, with plain GETs and PUTs of objects of the same sizes.
 func benchBulk(t *testing.T, s settings, server *s3server.Server) string {
-	gw := harness.Start(t, harness.Options{Store: server.URL("bulk"), Env: server.Env()})
+	gw := harness.Start(t, harness.Options{
+		Store: server.URL("bulk"), Env: server.Env(), Args: []string{"--upload-buffer", "4GiB", "--cache", "4GiB"},
+	})
 	server.Setenv(t)
 	store, err := storeurl.Open(t.Context(), server.URL("bulk"))
 	if err != nil {
@@ -34,7 +36,9 @@ func benchBulk(t *testing.T, s settings, server *s3server.Server) string {
 		gw.CreateVolume(name, "2GiB")
 		area := fmt.Sprintf("%dm", s.bulk)
 		before := keys(t, store)
+		server.Freeze()
 		harness.MustVerify(t, "--sequential", "--bs", "1m", "--depth", "8", "--size", area, "--count", fmt.Sprint(s.bulk), gw.URL(name))
+		server.Thaw()
 		uploads = append(uploads, drainRate(gw, name))
 		gw.WaitUploaded(name)
 		var added []object.Info
@@ -48,7 +52,7 @@ func benchBulk(t *testing.T, s settings, server *s3server.Server) string {
 		r := harness.MustVerify(t, "--read", "100", "--sequential", "--bs", "1m", "--depth", "8", "--size", area, "--count", fmt.Sprint(s.bulk), gw.URL(name))
 		cold = append(cold, r.MiBs)
 		gets = append(gets, plainGets(t, store, added))
-		gw.CLI("volume", "delete", name)
+		gw.CLI("volume", "delete", "--yes", name)
 	}
 	var out table
 	out.head("Cold reads and uploads, MiB/s", "", "sluice", "plain, 8 in parallel", "ratio", "goal")
@@ -57,8 +61,8 @@ func benchBulk(t *testing.T, s settings, server *s3server.Server) string {
 	return out.String()
 }
 
-// drainRate returns how fast a backlog goes down, in MiB/s, leaving out its last eighth:
-// the uploader waits a while for a last segment to fill.
+// drainRate returns how fast a backlog goes down, in MiB/s, from when it begins to. It
+// leaves out its last eighth: the uploader waits a while for a last segment to fill.
 func drainRate(gw *harness.Gateway, name string) float64 {
 	queued := func() int64 {
 		for _, v := range gw.Status().Volumes {
@@ -68,11 +72,13 @@ func drainRate(gw *harness.Gateway, name string) float64 {
 		}
 		return 0
 	}
-	start, first := time.Now(), queued()
-	left := first
-	for left > first/8 {
+	whole := queued()
+	start, first, left := time.Now(), whole, whole
+	for left > whole/8 {
 		time.Sleep(20 * time.Millisecond)
-		left = queued()
+		if left = queued(); first == whole {
+			start, first = time.Now(), left
+		}
 	}
 	return float64(first-left) / (1 << 20) / time.Since(start).Seconds()
 }
