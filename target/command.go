@@ -148,6 +148,7 @@ func (m *command) complete() {
 	}
 	c.end(m)
 	c.queue = append(c.queue, reply{command: m})
+	c.queued += len(m.In)
 }
 
 // fail completes a command of the reader's with sense data of our own. Data-Out that is

@@ -68,6 +68,7 @@ type conn struct {
 	queue    []reply             // what to send next
 	farewell *control            // what to send when all commands have ended
 	spare    []reply             // the other array of queue
+	queued   int                 // bytes of data-in in queue
 	control  int                 // bytes of data in queue that no command stands for
 	corked   bool                // the reader will send the queue when its batch is done
 	writing  bool                // somebody has the writer's role

@@ -122,21 +122,26 @@ func (v *Volume) uploader(ctx context.Context) {
 			}
 		}
 		signal(v.queue.more) // the next uploader looks, too
+		v.mu.Lock()
+		appends := v.appends
+		v.mu.Unlock()
+		began := time.Now()
 		var err error
-		if body, err = v.upload(ctx, builder, body, u); err != nil {
+		if body, err = v.upload(ctx, builder, body, u, appends); err != nil {
 			return // the volume has stopped, or is being closed
+		}
+		if v.pace(ctx, time.Since(began), appends) != nil {
+			return
 		}
 	}
 }
 
-// upload stores one segment, however long the bucket takes to accept it.
-func (v *Volume) upload(ctx context.Context, builder *segment.Builder, body []byte, u upload) ([]byte, error) {
+// upload stores one segment, however long the bucket takes to accept it. All of its appends
+// are among the first appends of the volume.
+func (v *Volume) upload(ctx context.Context, builder *segment.Builder, body []byte, u upload, appends uint64) ([]byte, error) {
 	// What is in the bucket must also be on disk, with all before it: otherwise a loss of
 	// power would let this gateway see an older state than the bucket holds.
-	v.mu.Lock()
-	want := v.appends
-	v.mu.Unlock()
-	if err := v.syncTo(ctx, want); err != nil {
+	if err := v.syncTo(ctx, appends); err != nil {
 		return body, err
 	}
 	body, err := v.encode(builder, body, u)
