@@ -33,6 +33,20 @@ func addressOf(cdb []byte) address {
 	return address{be.Uint64(cdb[2:]), uint64(be.Uint32(cdb[10:]))}
 }
 
+// lengthField is the first byte of the transfer length in a CDB. A transport may pad CDBs,
+// so that their length says nothing.
+func lengthField(cdb []byte) int {
+	switch cdb[0] >> 5 {
+	case 0:
+		return 4
+	case 1, 2:
+		return 7
+	case 5:
+		return 6
+	}
+	return 10
+}
+
 // inside tells whether the range is on the disk.
 func (d *Device) inside(a address) bool {
 	all := d.sectors()
@@ -46,7 +60,7 @@ func (d *Device) checkRange(c *scsi.Command, a address) bool {
 		return false
 	}
 	if a.n > maxTransfer {
-		d.Fail(c, scsi.BadField(len(c.CDB)-6, 7))
+		d.Fail(c, scsi.BadField(lengthField(c.CDB), 7))
 		return false
 	}
 	return true

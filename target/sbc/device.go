@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"syscall"
@@ -49,6 +50,9 @@ type Device struct {
 
 // New returns the device server of a disk.
 func New(o Options) (*Device, error) {
+	if size := o.Disk.Size(); size < sector {
+		return nil, fmt.Errorf("a disk of %d bytes: it needs a sector at least", size)
+	}
 	d := &Device{disk: o.Disk, log: o.Logger}
 	d.batches.New = func() any { return new(writes) }
 	id := scsi.Identity{
@@ -113,7 +117,7 @@ func (d *Device) gather(ctx context.Context, w *writes, c *scsi.Command) {
 	a := addressOf(c.CDB)
 	n := min(int64(len(c.Out)), a.bytes()) &^ (sector - 1)
 	c.Transfer = a.bytes()
-	if d.forced(c) {
+	if n > 0 && d.forced(c) {
 		d.Go(ctx, c, func(ctx context.Context) { d.finish(c, d.writeThrough(ctx, c.Out[:n], a.offset()), true) })
 		return
 	}
@@ -127,17 +131,30 @@ func (d *Device) gather(ctx context.Context, w *writes, c *scsi.Command) {
 // forced tells whether a write must survive a loss of power before it is answered: by its
 // FUA bit, or since the initiator has turned the write cache off.
 func (d *Device) forced(c *scsi.Command) bool {
-	return len(c.CDB) > 6 && c.CDB[1]&0x08 != 0 || d.writeThroughMode()
+	return c.CDB[0]>>5 != 0 && c.CDB[1]&0x08 != 0 || d.writeThroughMode()
 }
 
 func (d *Device) writeThrough(ctx context.Context, p []byte, off int64) error {
-	d.exclusive.RLock()
-	err := d.disk.Write(ctx, [][]byte{p}, []int64{off}, true)
-	d.exclusive.RUnlock()
-	if err != nil {
+	if err := d.put(ctx, p, off); err != nil {
 		return err
 	}
 	return d.disk.Flush(ctx)
+}
+
+// put writes at one place, and waits where it has to.
+func (d *Device) put(ctx context.Context, p []byte, off int64) error {
+	d.exclusive.RLock()
+	defer d.exclusive.RUnlock() // also if the disk panics
+	return d.disk.Write(ctx, [][]byte{p}, []int64{off}, true)
+}
+
+// writeNow writes a batch if that need not wait.
+func (d *Device) writeNow(ctx context.Context, w *writes) error {
+	if !d.exclusive.TryRLock() {
+		return syscall.EAGAIN
+	}
+	defer d.exclusive.RUnlock()
+	return d.disk.Write(ctx, w.bufs, w.offs, false)
 }
 
 // write writes what was gathered, here if the disk need not wait, else in a goroutine.
@@ -145,11 +162,7 @@ func (d *Device) write(ctx context.Context, w *writes) {
 	if len(w.cmds) == 0 {
 		return
 	}
-	err := error(syscall.EAGAIN)
-	if d.exclusive.TryRLock() {
-		err = d.disk.Write(ctx, w.bufs, w.offs, false)
-		d.exclusive.RUnlock()
-	}
+	err := d.writeNow(ctx, w)
 	again := errors.Is(err, syscall.EAGAIN)
 	for i, c := range w.cmds {
 		if !again {
@@ -157,12 +170,7 @@ func (d *Device) write(ctx context.Context, w *writes) {
 			continue
 		}
 		buf, off := w.bufs[i], w.offs[i]
-		d.Go(ctx, c, func(ctx context.Context) {
-			d.exclusive.RLock()
-			err := d.disk.Write(ctx, [][]byte{buf}, []int64{off}, true)
-			d.exclusive.RUnlock()
-			d.finish(c, err, true)
-		})
+		d.Go(ctx, c, func(ctx context.Context) { d.finish(c, d.put(ctx, buf, off), true) })
 	}
 	w.reset()
 }

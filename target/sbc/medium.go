@@ -45,7 +45,7 @@ func (d *Device) verify(ctx context.Context, c *scsi.Command) {
 		return
 	}
 	if int64(len(c.Out)) < verifyOut(c.CDB) {
-		d.Fail(c, scsi.BadField(len(c.CDB)-6, 7)) // the initiator sent less than its CDB says
+		d.Fail(c, scsi.BadField(lengthField(c.CDB), 7)) // the initiator sent less than its CDB says
 		return
 	}
 	c.Transfer = verifyOut(c.CDB)
@@ -109,6 +109,27 @@ func (d *Device) writeAndVerify(ctx context.Context, c *scsi.Command) {
 	})
 }
 
+// modify fills got from off and writes there what change makes of it, if anything, while
+// nothing else writes.
+func (d *Device) modify(ctx context.Context, got []byte, off int64, change func() []byte) error {
+	d.exclusive.Lock()
+	defer d.exclusive.Unlock() // also if the disk panics
+	if err := d.disk.Read(ctx, got, off, true); err != nil {
+		return err
+	}
+	if p := change(); p != nil {
+		return d.disk.Write(ctx, [][]byte{p}, []int64{off}, true)
+	}
+	return nil
+}
+
+// zero makes a range read as zeros.
+func (d *Device) zero(ctx context.Context, a address, unmap bool) error {
+	d.exclusive.RLock()
+	defer d.exclusive.RUnlock()
+	return d.disk.Zero(ctx, a.offset(), a.bytes(), unmap)
+}
+
 // compareAndWrite writes its second half if the range holds its first half, as one step
 // (SBC-3 5.2).
 func (d *Device) compareAndWrite(ctx context.Context, c *scsi.Command) {
@@ -132,13 +153,13 @@ func (d *Device) compareAndWrite(ctx context.Context, c *scsi.Command) {
 	d.Go(ctx, c, func(ctx context.Context) {
 		got := c.Buffer(int(a.bytes()))
 		want, p := c.Out[:a.bytes()], c.Out[a.bytes():2*a.bytes()]
-		d.exclusive.Lock()
-		err := d.disk.Read(ctx, got, a.offset(), true)
-		same := bytes.Equal(got, want)
-		if err == nil && same {
-			err = d.disk.Write(ctx, [][]byte{p}, []int64{a.offset()}, true)
-		}
-		d.exclusive.Unlock()
+		same := false
+		err := d.modify(ctx, got, a.offset(), func() []byte {
+			if same = bytes.Equal(got, want); same {
+				return p
+			}
+			return nil
+		})
 		if err == nil && same && flush {
 			err = d.disk.Flush(ctx)
 		}
@@ -165,15 +186,12 @@ func (d *Device) orWrite(ctx context.Context, c *scsi.Command) {
 	flush := d.forced(c)
 	d.Go(ctx, c, func(ctx context.Context) {
 		got := c.Buffer(len(p))
-		d.exclusive.Lock()
-		err := d.disk.Read(ctx, got, a.offset(), true)
-		if err == nil {
+		err := d.modify(ctx, got, a.offset(), func() []byte {
 			for i := range got {
 				got[i] |= p[i]
 			}
-			err = d.disk.Write(ctx, [][]byte{got}, []int64{a.offset()}, true)
-		}
-		d.exclusive.Unlock()
+			return got
+		})
 		if err == nil && flush {
 			err = d.disk.Flush(ctx)
 		}
@@ -192,7 +210,7 @@ func (d *Device) writeSame(ctx context.Context, c *scsi.Command) {
 		a.n = d.sectors() - a.lba
 	}
 	if a.n > maxWriteSame {
-		d.Fail(c, scsi.BadField(len(c.CDB)-6, 7))
+		d.Fail(c, scsi.BadField(lengthField(c.CDB), 7))
 		return
 	}
 	if !d.writable(c) {
@@ -209,7 +227,7 @@ func (d *Device) writeSame(ctx context.Context, c *scsi.Command) {
 	d.Go(ctx, c, func(ctx context.Context) {
 		var err error
 		if pattern == [sector]byte{} {
-			err = d.disk.Zero(ctx, a.offset(), a.bytes(), c.CDB[1]&0x08 != 0)
+			err = d.zero(ctx, a, c.CDB[1]&0x08 != 0)
 		} else {
 			err = d.repeat(ctx, pattern[:], a)
 		}
@@ -225,10 +243,7 @@ func (d *Device) repeat(ctx context.Context, pattern []byte, a address) error {
 	chunk := bytes.Repeat(pattern, int(min(a.n, bestTransfer)))
 	for off, left := a.offset(), a.bytes(); left > 0; {
 		p := chunk[:min(left, int64(len(chunk)))]
-		d.exclusive.RLock()
-		err := d.disk.Write(ctx, [][]byte{p}, []int64{off}, true)
-		d.exclusive.RUnlock()
-		if err != nil {
+		if err := d.put(ctx, p, off); err != nil {
 			return err
 		}
 		off, left = off+int64(len(p)), left-int64(len(p))
@@ -271,7 +286,7 @@ func (d *Device) unmap(ctx context.Context, c *scsi.Command) {
 		var err error
 		for _, a := range ranges {
 			if a.n > 0 && err == nil {
-				err = d.disk.Zero(ctx, a.offset(), a.bytes(), true)
+				err = d.zero(ctx, a, true)
 			}
 		}
 		if err == nil && flush {

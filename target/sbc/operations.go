@@ -33,7 +33,13 @@ func usage(code byte, masks map[int]byte) []byte {
 	return b
 }
 
-func dataOut(cdb []byte) int64 { return addressOf(cdb).bytes() }
+// dataOut is the data-out of writes. Those that are too long will be refused and take none.
+func dataOut(cdb []byte) int64 {
+	if a := addressOf(cdb); a.n <= maxTransfer {
+		return a.bytes()
+	}
+	return 0
+}
 
 // oneSector is the data-out of WRITE SAME, unless NDOB says that there is none.
 func oneSector(cdb []byte) int64 {
@@ -41,6 +47,13 @@ func oneSector(cdb []byte) int64 {
 		return 0
 	}
 	return sector
+}
+
+func compareOut(cdb []byte) int64 {
+	if n := int64(cdb[13]); n <= maxCompare {
+		return 2 * n * sector
+	}
+	return 0
 }
 
 func verifyOut(cdb []byte) int64 {
@@ -79,7 +92,7 @@ func (d *Device) operations() []*scsi.Op {
 		return &scsi.Op{Code: code, Action: action, Access: access, Usage: u, Run: r, Timeout: 60}
 	}
 	caw := plain(0x89, -1, scsi.Writes, []byte{0x89, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0xff, 0x1f, 0x07}, d.compareAndWrite)
-	caw.Out = func(cdb []byte) int64 { return 2 * sector * int64(cdb[13]) }
+	caw.Out = compareOut
 	unmap := plain(0x42, -1, scsi.Writes, []byte{0x42, 0, 0, 0, 0, 0, 0x1f, 0xff, 0xff, 0x07}, d.unmap)
 	unmap.Out = func(cdb []byte) int64 { return int64(cdb[7])<<8 | int64(cdb[8]) }
 	return append(ops, caw, unmap,

@@ -157,6 +157,10 @@ func (u *Unit) modeSelect(_ context.Context, c *Command) {
 	if descriptors = int(c.Out[3]); head == 8 {
 		descriptors = int(binary.BigEndian.Uint16(c.Out[6:]))
 	}
+	if bad := u.checkDescriptor(c.Out, head, descriptors); bad != nil {
+		u.Fail(c, *bad)
+		return
+	}
 	u.mu.Lock()
 	bad, changed := u.selectPages(c.Out, head+descriptors)
 	if changed {
@@ -170,6 +174,35 @@ func (u *Unit) modeSelect(_ context.Context, c *Command) {
 	}
 	c.Transfer = int64(len(c.Out))
 	c.Complete()
+}
+
+// checkDescriptor refuses a block descriptor that would change the length of blocks
+// (SPC-4 7.5.6); the number of blocks in it is ignored.
+func (u *Unit) checkDescriptor(list []byte, head, length int) *Sense {
+	long := head == 8 && list[4]&0x01 != 0
+	at, whole := head+5, 8 // three bytes of block length
+	if long {
+		at, whole = head+12, 16
+	}
+	switch {
+	case length == 0:
+		return nil
+	case len(list) < head+length:
+		s := Illegal(ParameterListLength)
+		return &s
+	case u.cfg.Blocks == nil || length != whole:
+		s := BadParameter(head-1, 7)
+		return &s
+	}
+	var size uint32
+	for _, b := range list[at : head+length] {
+		size = size<<8 | uint32(b)
+	}
+	if _, have := u.cfg.Blocks(); size != have {
+		s := BadParameter(at, 7)
+		return &s
+	}
+	return nil
 }
 
 // selectPages checks the pages of a list from byte at on, and then makes them current.

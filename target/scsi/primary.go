@@ -122,7 +122,11 @@ func (u *Unit) reportOps(_ context.Context, c *Command) {
 		if !withActions {
 			action = -1
 		}
-		c.In = appendOneOp(c.In[:0], u.ops[opKey(code, action)], timeouts)
+		var op *Op
+		if action < 0x20 { // the field has more bits than any CDB
+			op = u.ops[opKey(code, action)]
+		}
+		c.In = appendOneOp(c.In[:0], op, timeouts)
 	default:
 		u.Fail(c, BadField(2, 2))
 		return

@@ -56,6 +56,9 @@ func (u *Unit) prOut(_ context.Context, c *Command) {
 	case c.Out[20]&0x08 != 0: // SPEC_I_PT
 		u.Fail(c, BadParameter(20, 3))
 		return
+	case c.Out[20]&0x04 != 0: // ALL_TG_PT
+		u.Fail(c, BadParameter(20, 2))
+		return
 	case r.aptpl && u.cfg.Registry == nil:
 		u.Fail(c, BadParameter(20, 0))
 		return
@@ -100,7 +103,7 @@ func (u *Unit) prAction(action int, r *prRequest) (Status, *Sense) {
 	me := u.pr.find(r.port)
 	switch action {
 	case prRegister, prRegisterAndIgnore:
-		return u.register(r, me, action == prRegisterAndIgnore), nil
+		return u.register(r, me, action == prRegisterAndIgnore)
 	}
 	if me == nil || me.Key != r.key {
 		return ReservationConflict, nil
@@ -126,21 +129,29 @@ func (u *Unit) prAction(action int, r *prRequest) (Status, *Sense) {
 	return Good, nil
 }
 
+// maxRegistrants bounds what initiators can make us keep.
+const maxRegistrants = 256
+
 // register carries out REGISTER and REGISTER AND IGNORE EXISTING KEY (SPC-4 5.12.7).
-func (u *Unit) register(r *prRequest, me *registrant, ignore bool) Status {
+func (u *Unit) register(r *prRequest, me *registrant, ignore bool) (Status, *Sense) {
 	switch {
 	case me == nil && !ignore && r.key != 0, me != nil && !ignore && r.key != me.Key:
-		return ReservationConflict
-	case me == nil && r.new != 0:
+		return ReservationConflict, nil
+	case me == nil && r.new == 0:
+		return Good, nil // who is not registered has nothing to say, also not of APTPL
+	case me == nil && len(u.pr.Registrants) == maxRegistrants:
+		s := Illegal(InsufficientRegistrants)
+		return Good, &s
+	case me == nil:
 		u.pr.Registrants = append(u.pr.Registrants, registrant{r.port, r.new})
-	case me != nil && r.new != 0:
+	case r.new != 0:
 		me.Key = r.new
-	case me != nil:
+	default:
 		u.unregister(r, me)
 	}
 	u.pr.APTPL = r.aptpl
 	u.pr.Generation++
-	return Good
+	return Good, nil
 }
 
 // unregister ends a registration, and the reservation with it if it was its last holder.

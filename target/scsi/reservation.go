@@ -150,6 +150,23 @@ func (u *Unit) persist() error {
 	return nil
 }
 
+// check tells what is wrong with registrations that were loaded.
+func (r *registrations) check() error {
+	switch {
+	case len(r.Registrants) > maxRegistrants:
+		return fmt.Errorf("%d registrants", len(r.Registrants))
+	case !r.reserved() && r.Holder == nil:
+		return nil
+	case !r.Type.valid():
+		return fmt.Errorf("a reservation of the unknown type %d", r.Type)
+	case r.Type.heldByAll() && r.Holder == nil && len(r.Registrants) > 0:
+		return nil
+	case r.Type.heldByAll() || r.Holder == nil || r.find(*r.Holder) == nil:
+		return fmt.Errorf("a reservation of type %d whose holder is not registered", r.Type)
+	}
+	return nil
+}
+
 func (u *Unit) loadRegistrations() error {
 	if u.cfg.Registry == nil {
 		return nil
@@ -158,8 +175,8 @@ func (u *Unit) loadRegistrations() error {
 	if err == nil && len(body) > 0 {
 		err = json.Unmarshal(body, &u.pr)
 	}
-	if err == nil && u.pr.reserved() && !u.pr.Type.heldByAll() && u.pr.Holder == nil {
-		err = fmt.Errorf("a reservation of type %d without a holder", u.pr.Type)
+	if err == nil {
+		err = u.pr.check()
 	}
 	if err != nil {
 		return fmt.Errorf("loading persistent reservations: %w", err)
