@@ -50,7 +50,7 @@ func (v *Volume) syncTo(ctx context.Context, want uint64) error {
 		s.busy = busy
 		s.mu.Unlock()
 
-		upTo, err := v.syncAll()
+		upTo, err := v.syncFiles(want)
 		s.mu.Lock()
 		if err == nil {
 			s.synced = upTo
@@ -65,15 +65,23 @@ func (v *Volume) syncTo(ctx context.Context, want uint64) error {
 	}
 }
 
-// syncAll syncs all unsynced segments, oldest first, and returns up to which append that reaches.
-func (v *Volume) syncAll() (upTo uint64, err error) {
+// syncFiles syncs the segments that have one of the first want appends, oldest first, and
+// returns up to which append all is safe then. It leaves the others alone, above all the
+// open segment if it need not: appends to a file wait for its sync.
+func (v *Volume) syncFiles(want uint64) (upTo uint64, err error) {
 	v.mu.Lock()
 	upTo = v.appends
-	todo := v.unsynced
-	v.unsynced = nil
-	for _, o := range todo {
+	var todo, later []*openSegment
+	for _, o := range v.unsynced {
+		if o.pending > want {
+			later = append(later, o)
+			upTo = min(upTo, o.pending-1)
+			continue
+		}
 		o.seg.Retain()
+		todo = append(todo, o)
 	}
+	v.unsynced = later
 	v.mu.Unlock()
 	for _, o := range todo {
 		if serr := o.w.Sync(); serr != nil {

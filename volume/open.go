@@ -107,13 +107,13 @@ func (v *Volume) start() {
 func (v *Volume) Close() error {
 	v.mu.Lock()
 	v.rotate()
-	sealed := v.sealed
+	sealed, appends := v.sealed, v.appends
 	healthy := v.check() == nil
 	v.fail(ErrClosed) // from here on nothing is appended
 	v.mu.Unlock()
 	var err error
 	if healthy {
-		_, err = v.syncAll()
+		_, err = v.syncFiles(appends)
 	}
 	v.stop()
 	v.done.Wait()

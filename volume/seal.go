@@ -77,7 +77,7 @@ func (v *Volume) rotate() {
 		// Just here the map is the state after a whole number of segments.
 		v.frozen, v.rootDue = v.m.Freeze(o.seg.ID), false
 	}
-	v.queue.push(upload{id: o.seg.ID, records: o.w.Records(), blocks: o.blocks, since: o.since})
+	v.queue.push(upload{id: o.seg.ID, records: o.w.Records(), blocks: o.blocks, appends: v.appends, since: o.since})
 	o.seg.Release()
 	signal(v.grown)
 }

@@ -20,6 +20,7 @@ type upload struct {
 	id      segment.ID
 	records int       // in its file
 	blocks  int64     // what it takes of the upload buffer
+	appends uint64    // how many appends the volume had when it was sealed
 	since   time.Time // when its first block was accepted
 	stored  bool      // it is in the bucket, but an earlier one is not
 }
@@ -127,7 +128,7 @@ func (v *Volume) uploader(ctx context.Context) {
 		v.mu.Unlock()
 		began := time.Now()
 		var err error
-		if body, err = v.upload(ctx, builder, body, u, appends); err != nil {
+		if body, err = v.upload(ctx, builder, body, u); err != nil {
 			return // the volume has stopped, or is being closed
 		}
 		if v.pace(ctx, time.Since(began), appends) != nil {
@@ -136,12 +137,11 @@ func (v *Volume) uploader(ctx context.Context) {
 	}
 }
 
-// upload stores one segment, however long the bucket takes to accept it. All of its appends
-// are among the first appends of the volume.
-func (v *Volume) upload(ctx context.Context, builder *segment.Builder, body []byte, u upload, appends uint64) ([]byte, error) {
+// upload stores one segment, however long the bucket takes to accept it.
+func (v *Volume) upload(ctx context.Context, builder *segment.Builder, body []byte, u upload) ([]byte, error) {
 	// What is in the bucket must also be on disk, with all before it: otherwise a loss of
 	// power would let this gateway see an older state than the bucket holds.
-	if err := v.syncTo(ctx, appends); err != nil {
+	if err := v.syncTo(ctx, u.appends); err != nil {
 		return body, err
 	}
 	body, err := v.encode(builder, body, u)

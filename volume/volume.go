@@ -93,6 +93,10 @@ type openSegment struct {
 	w      *segment.Writer
 	since  time.Time // of the first append
 	blocks int64     // appended
+
+	// pending is the number of the first append since the file was synced; it counts while
+	// the segment is in Volume.unsynced.
+	pending uint64
 }
 
 // counters are since the volume was opened.

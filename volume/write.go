@@ -222,6 +222,7 @@ func (v *Volume) appended(o *openSegment, n int64) {
 	o.blocks += n
 	v.appends++
 	if k := len(v.unsynced); k == 0 || v.unsynced[k-1] != o {
+		o.pending = v.appends
 		v.unsynced = append(v.unsynced, o)
 	}
 }
