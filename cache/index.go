@@ -146,13 +146,13 @@ func (c *Cache) scan() error {
 			return err
 		}
 		if filepath.Dir(path) == c.spareDir() {
-			return c.scanSpare(path)
+			c.scanSpare(path)
+			return nil
 		}
-		n, err := strconv.ParseUint(strings.TrimSuffix(d.Name(), ".seg"), 16, 64)
-		if err != nil || path != c.path(segment.ID(n)) {
-			return nil // not ours
+		id, ours := c.parsePath(path)
+		if !ours {
+			return nil
 		}
-		id := segment.ID(n)
 		mark := marks[id]
 		delete(marks, id)
 		return c.scanFile(id, mark)
@@ -168,14 +168,19 @@ func (c *Cache) scan() error {
 	return nil
 }
 
-func (c *Cache) scanSpare(path string) error {
-	n, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), ".seg"))
-	if err != nil {
-		return nil
+// parsePath is the inverse of path; it is false for a file that is no segment's.
+func (c *Cache) parsePath(path string) (segment.ID, bool) {
+	n, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(path), ".seg"), 16, 64)
+	id := segment.ID(n)
+	return id, err == nil && path == c.path(id)
+}
+
+// scanSpare takes a file that waits to be used again, unless its name is not of our making.
+func (c *Cache) scanSpare(path string) {
+	if n, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), ".seg")); err == nil {
+		c.names = max(c.names, n)
+		c.spare = append(c.spare, path)
 	}
-	c.names = max(c.names, n)
-	c.spare = append(c.spare, path)
-	return nil
 }
 
 // scanFile takes a segment file into the table, or out of its place.

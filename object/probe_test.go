@@ -88,7 +88,10 @@ func TestProbe(t *testing.T) {
 			if test.store.(*bad).immortal {
 				return
 			}
-			for info := range mem.List(t.Context(), "", "") {
+			for info, err := range mem.List(t.Context(), "", "") {
+				if err != nil {
+					t.Fatal(err)
+				}
 				t.Errorf("%s is left behind", info.Key)
 			}
 		})

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -60,7 +61,7 @@ func (c *conn) need(n int) error {
 		got, err := c.read(in.buf[in.hi:end])
 		in.hi += got
 		if err != nil {
-			if err == io.EOF && in.buffered() > 0 {
+			if errors.Is(err, io.EOF) && in.buffered() > 0 {
 				err = io.ErrUnexpectedEOF
 			}
 			return err
@@ -104,7 +105,7 @@ func (c *conn) readFull(p []byte) error {
 			copy(p, c.in.next(n))
 		}
 		if err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
 			return err

@@ -182,8 +182,9 @@ func (c *conn) refuse(h *pdu.Header, ahs []byte, seg *segment, reason pdu.Reject
 	switch h.Opcode() {
 	case pdu.OpSCSICommand, pdu.OpNopOut, pdu.OpTaskRequest, pdu.OpTextRequest, pdu.OpLogout:
 		return c.arrive(request{h: rejected, void: true})
+	default:
+		return nil
 	}
-	return nil
 }
 
 // submitBatch passes the commands that are ready to their logical units, in order.

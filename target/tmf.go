@@ -48,6 +48,7 @@ func (f *taskFunction) start() pdu.TaskResult {
 		if lu == t.Other {
 			return pdu.TaskNoLUN
 		}
+	default: // not about one unit, or not supported
 	}
 	switch f.p.Function {
 	case pdu.TaskAbort:
@@ -101,6 +102,7 @@ func (f *taskFunction) finish(result pdu.TaskResult) {
 			for _, lu := range t.units() {
 				lu.Reset(c.ses.nexus)
 			}
+		default: // no reset
 		}
 		if f.p.Function == pdu.TaskTargetColdReset { // it ends all sessions (RFC 7143 11.5.1)
 			ctl.sent = func() {

@@ -60,7 +60,7 @@ func classify(op object.Op, err error) (kind error, transient bool) {
 }
 
 // classifyCode knows the codes that say more than their HTTP status.
-func classifyCode(op object.Op, code string) (kind error, transient, ok bool) {
+func classifyCode(op object.Op, code string) (kind error, transient, ok bool) { //nolint:staticcheck // kind is what it finds, no failure of it
 	switch code {
 	case "PreconditionFailed":
 		return object.ErrPrecondition, false, true

@@ -180,7 +180,7 @@ func checkAnswer(t *testing.T, a Answer, err error) {
 		t.Fatalf("%d bytes of data, %d announced", len(a.Data), h.DataLength)
 	case h.Transit && h.Continue:
 		t.Fatal("T and C in one response")
-	case a.Done && !(h.Transit && h.NSG == pdu.StageFullFeature):
+	case a.Done && (!h.Transit || h.NSG != pdu.StageFullFeature):
 		t.Fatal("done without a transition to the full feature phase")
 	case (err != nil) != (h.Status != pdu.LoginSuccess):
 		t.Fatalf("status %04x with error %v", h.Status, err)

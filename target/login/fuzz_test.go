@@ -67,7 +67,7 @@ func FuzzStep(f *testing.F) {
 func run(t *testing.T, m *Machine, text string) (last Answer) {
 	answered := map[string]bool{}
 	var answers []byte
-	for _, row := range strings.Split(text, "\n") {
+	for row := range strings.SplitSeq(text, "\n") {
 		if row == "" {
 			row = "\x00"
 		}

@@ -10,7 +10,8 @@ func TestInitiators(t *testing.T) {
 		script string
 		want   func(*Params)
 	}{
-		{"open-iscsi without authentication", open(), `
+		{
+			"open-iscsi without authentication", open(), `
 			I 0>1 ` + names + ` InitiatorAlias=host SessionType=Normal AuthMethod=None
 			T 0>1 TargetPortalGroupTag=1 AuthMethod=None
 			I 1>3 HeaderDigest=None,CRC32C DataDigest=None DefaultTime2Wait=2 DefaultTime2Retain=0
@@ -25,8 +26,10 @@ func TestInitiators(t *testing.T) {
 				p.InitiatorAlias, p.InitialR2T, p.DefaultTime2Retain = "host", false, 0
 				p.MaxBurstLength, p.FirstBurstLength = 16776192, 262144
 				p.MaxRecvDataSegmentLength, p.MaxSendDataSegmentLength = 262144, 262144
-			}},
-		{"open-iscsi with mutual CHAP", guarded(), `
+			},
+		},
+		{
+			"open-iscsi with mutual CHAP", guarded(), `
 			I 0 ` + names + ` InitiatorAlias=host SessionType=Normal AuthMethod=CHAP,None
 			T 0 TargetPortalGroupTag=1 AuthMethod=CHAP
 			I 0 CHAP_A=7,5
@@ -39,8 +42,10 @@ func TestInitiators(t *testing.T) {
 				p.InitiatorAlias, p.User, p.Algorithm, p.Mutual = "host", user, SHA256, true
 				p.HeaderDigest, p.DataDigest = true, true
 				p.MaxRecvDataSegmentLength, p.MaxSendDataSegmentLength = 262144, 131072
-			}},
-		{"open-iscsi discovering", open(), `
+			},
+		},
+		{
+			"open-iscsi discovering", open(), `
 			I 0>1 InitiatorName=` + initiatorName + ` InitiatorAlias=host SessionType=Discovery AuthMethod=None
 			T 0>1 AuthMethod=None
 			I 1>3 HeaderDigest=None DataDigest=None DefaultTime2Wait=2 DefaultTime2Retain=0
@@ -51,12 +56,16 @@ func TestInitiators(t *testing.T) {
 				p.InitiatorAlias, p.Target, p.Discovery, p.PortalGroup = "host", "", true, 1
 				p.DefaultTime2Retain = 0
 				p.MaxRecvDataSegmentLength, p.MaxSendDataSegmentLength = 262144, 32768
-			}},
-		{"open-iscsi discovering, without an operational stage", open(), `
+			},
+		},
+		{
+			"open-iscsi discovering, without an operational stage", open(), `
 			I 0>3 InitiatorName=` + initiatorName + ` SessionType=Discovery AuthMethod=None
 			T 0>3 AuthMethod=None`,
-			func(p *Params) { p.Target, p.Discovery = "", true }},
-		{"libiscsi without authentication", open(), `
+			func(p *Params) { p.Target, p.Discovery = "", true },
+		},
+		{
+			"libiscsi without authentication", open(), `
 			I 1>3 InitiatorName=` + initiatorName + ` InitiatorAlias=libiscsi TargetName=` + targetName + `
 			  SessionType=Normal HeaderDigest=None,CRC32C DataDigest=None InitialR2T=No ImmediateData=Yes
 			  MaxBurstLength=262144 FirstBurstLength=262144 DefaultTime2Wait=2 DefaultTime2Retain=0
@@ -70,9 +79,11 @@ func TestInitiators(t *testing.T) {
 				p.InitiatorAlias, p.InitialR2T, p.DefaultTime2Retain = "libiscsi", false, 0
 				p.FirstBurstLength = 262144
 				p.MaxRecvDataSegmentLength, p.MaxSendDataSegmentLength = 262144, 262144
-			}},
+			},
+		},
 		// It asks for a transition with its offer, and says who it is again in each stage.
-		{"libiscsi with CHAP", guarded(), `
+		{
+			"libiscsi with CHAP", guarded(), `
 			I 0>1 ` + normal + ` AuthMethod=CHAP,None
 			T 0 TargetPortalGroupTag=1 AuthMethod=CHAP
 			I 0 CHAP_A=5
@@ -83,17 +94,21 @@ func TestInitiators(t *testing.T) {
 			T 1>3 HeaderDigest=None DataDigest=None MaxRecvDataSegmentLength=262144`,
 			func(p *Params) {
 				p.User, p.Algorithm, p.MaxRecvDataSegmentLength = user, MD5, 262144
-			}},
+			},
+		},
 		// Its conformance suite lists all algorithms, MD5 first, and then uses MD5.
-		{"libiscsi's CHAP test", guarded(), `
+		{
+			"libiscsi's CHAP test", guarded(), `
 			I 0>1 ` + normal + ` AuthMethod=CHAP,None
 			T 0 TargetPortalGroupTag=1 AuthMethod=CHAP
 			I 0 CHAP_A=5,6,7,8
 			T 0 CHAP_A=5 CHAP_I=* CHAP_C=*
 			I 0>3 CHAP_N=alice CHAP_R=$R(correct_horse_battery)
 			T 0>3`,
-			func(p *Params) { p.User, p.Algorithm = user, MD5 }},
-		{"libiscsi discovering", open(), `
+			func(p *Params) { p.User, p.Algorithm = user, MD5 },
+		},
+		{
+			"libiscsi discovering", open(), `
 			I 1>3 InitiatorName=` + initiatorName + ` SessionType=Discovery HeaderDigest=None,CRC32C DataDigest=None
 			  InitialR2T=No ImmediateData=Yes MaxBurstLength=262144 FirstBurstLength=262144
 			  MaxOutstandingR2T=1 MaxConnections=1 DataPDUInOrder=Yes DataSequenceInOrder=Yes
@@ -101,8 +116,10 @@ func TestInitiators(t *testing.T) {
 			  MaxBurstLength=Irrelevant FirstBurstLength=Irrelevant MaxOutstandingR2T=Irrelevant
 			  MaxConnections=Irrelevant DataPDUInOrder=Irrelevant DataSequenceInOrder=Irrelevant
 			  MaxRecvDataSegmentLength=262144`,
-			func(p *Params) { p.Target, p.Discovery, p.MaxRecvDataSegmentLength = "", true, 262144 }},
-		{"an initiator in the manner of Windows", open(), `
+			func(p *Params) { p.Target, p.Discovery, p.MaxRecvDataSegmentLength = "", true, 262144 },
+		},
+		{
+			"an initiator in the manner of Windows", open(), `
 			I 0>1 InitiatorName=` + initiatorName + ` SessionType=Normal AuthMethod=None TargetName=` + targetName + `
 			T 0>1 TargetPortalGroupTag=1 AuthMethod=None
 			I 1>3 HeaderDigest=None,CRC32C DataDigest=None,CRC32C ErrorRecoveryLevel=2 InitialR2T=No ImmediateData=Yes
@@ -114,9 +131,11 @@ func TestInitiators(t *testing.T) {
 			func(p *Params) {
 				p.InitialR2T, p.DefaultTime2Wait, p.DefaultTime2Retain, p.MaxOutstandingR2T = false, 0, 0, 16
 				p.MaxRecvDataSegmentLength, p.MaxSendDataSegmentLength = 262144, 65536
-			}},
+			},
+		},
 		// RFC 7143 appendix B: the login begins with the operational stage, over several PDUs.
-		{"the RFC's login without security", open(), `
+		{
+			"the RFC's login without security", open(), `
 			I 1 ` + normal + ` InitialR2T=No
 			T 1 TargetPortalGroupTag=1 InitialR2T=No MaxRecvDataSegmentLength=262144
 			I 1 MaxBurstLength=0x4000 X-com.example.colour=blue
@@ -126,20 +145,25 @@ func TestInitiators(t *testing.T) {
 			func(p *Params) {
 				p.InitialR2T, p.MaxBurstLength, p.FirstBurstLength = false, 16384, 16384
 				p.MaxRecvDataSegmentLength = 262144
-			}},
+			},
+		},
 		// The target agrees to a method while the initiator does not propose to go on yet.
-		{"one that confirms before it goes on", open(), `
+		{
+			"one that confirms before it goes on", open(), `
 			I 0 ` + normal + ` AuthMethod=KRB5,SRP,CHAP,None
 			T 0 TargetPortalGroupTag=1 AuthMethod=None
 			I 0>1
 			T 0>1
 			I 1>3
 			T 1>3 MaxRecvDataSegmentLength=262144`,
-			func(p *Params) { p.MaxRecvDataSegmentLength = 262144 }},
-		{"one that offers no AuthMethod where none is needed", open(), `
+			func(p *Params) { p.MaxRecvDataSegmentLength = 262144 },
+		},
+		{
+			"one that offers no AuthMethod where none is needed", open(), `
 			I 0>3 ` + names + `
 			T 0>3 TargetPortalGroupTag=1`,
-			func(*Params) {}},
+			func(*Params) {},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			steps := script(c.script)

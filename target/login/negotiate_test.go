@@ -228,9 +228,11 @@ func TestOtherKeys(t *testing.T) {
 func TestEveryOfferIsAnsweredOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		value := rapid.SampledFrom([]string{"Yes", "No", "None", "CRC32C,None", "0", "1", "512", "65536", "0xffffff", "RFC3720", "odd", ""})
-		key := rapid.SampledFrom([]string{"MaxConnections", "MaxBurstLength", "DefaultTime2Wait", "DefaultTime2Retain",
+		key := rapid.SampledFrom([]string{
+			"MaxConnections", "MaxBurstLength", "DefaultTime2Wait", "DefaultTime2Retain",
 			"MaxOutstandingR2T", "ErrorRecoveryLevel", "iSCSIProtocolLevel", "InitialR2T", "ImmediateData", "DataPDUInOrder",
-			"DataSequenceInOrder", "HeaderDigest", "DataDigest", "TaskReporting", "IFMarker", "OFMarkInt", "X-one", "Z-two"})
+			"DataSequenceInOrder", "HeaderDigest", "DataDigest", "TaskReporting", "IFMarker", "OFMarkInt", "X-one", "Z-two",
+		})
 		var offers []Pair
 		for _, k := range rapid.SliceOfNDistinct(key, 0, 18, rapid.ID).Draw(t, "keys") {
 			offers = append(offers, Pair{k, value.Draw(t, k)})

@@ -163,8 +163,10 @@ func TestRefusalsByTheTarget(t *testing.T) {
 		script string
 	}{
 		{"forbidden", lookup(Access{}, Refuse(pdu.LoginForbidden, "not on the list")), "I 0>1 " + normal + "\nT refused 0202"},
-		{"wrapped", lookup(Access{}, fmt.Errorf("look up: %w", Refuse(pdu.LoginUnavailable, "detached"))),
-			"I 0>1 " + normal + "\nT refused 0301"},
+		{
+			"wrapped", lookup(Access{}, fmt.Errorf("look up: %w", Refuse(pdu.LoginUnavailable, "detached"))),
+			"I 0>1 " + normal + "\nT refused 0301",
+		},
 		{"lookup fails", lookup(Access{}, errors.New("disk on fire")), "I 0>1 " + normal + "\nT refused 0300"},
 		{"no secret", lookup(Access{CHAP: &CHAP{User: user}}, nil), "I 0 " + normal + " AuthMethod=CHAP\nT refused 0201"},
 		{"one secret for both directions", lookup(Access{CHAP: &same}, nil), "I 0 " + normal + " AuthMethod=CHAP\nT refused 0201"},

@@ -26,7 +26,7 @@ func TestSecretNeverShows(t *testing.T) {
 		slog.New(slog.NewTextHandler(&out, nil)).Info("text", "v", v)
 		slog.New(slog.NewJSONHandler(&out, nil)).Info("json", "v", v)
 	}
-	for _, leak := range []string{secret, mutualSecret, fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), fmt.Sprint([]byte(secret))} {
+	for _, leak := range []string{secret, mutualSecret, fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), fmt.Sprintf("%d", []byte(secret))} {
 		if strings.Contains(out.String(), leak) {
 			t.Errorf("%q is shown in\n%s", leak, out.String())
 		}
@@ -42,8 +42,11 @@ func TestSecretEqual(t *testing.T) {
 		b    Secret
 		want bool
 	}{
-		{a, true}, {NewSecret("one secret"), true},
-		{NewSecret("two secret"), false}, {NewSecret("one"), false}, {Secret{}, false},
+		{a, true},
+		{NewSecret("one secret"), true},
+		{NewSecret("two secret"), false},
+		{NewSecret("one"), false},
+		{Secret{}, false},
 	} {
 		if a.Equal(c.b) != c.want {
 			t.Errorf("%d bytes: not %v", c.b.Len(), c.want)

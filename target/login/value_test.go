@@ -13,12 +13,25 @@ func TestParseNumber(t *testing.T) {
 		want uint64
 		ok   bool
 	}{
-		{"0", 0, true}, {"007", 7, true}, {"262144", 262144, true},
-		{"0x40000", 262144, true}, {"0XfF", 255, true},
-		{"18446744073709551615", math.MaxUint64, true}, {"0xffffffffffffffff", math.MaxUint64, true},
-		{"18446744073709551616", 0, false}, {"0x10000000000000000", 0, false},
-		{"", 0, false}, {"0x", 0, false}, {"0x+1", 0, false}, {"-1", 0, false}, {"+1", 0, false},
-		{"1_000", 0, false}, {"0b1", 0, false}, {"0o7", 0, false}, {"1 ", 0, false}, {"0x0x1", 0, false},
+		{"0", 0, true},
+		{"007", 7, true},
+		{"262144", 262144, true},
+		{"0x40000", 262144, true},
+		{"0XfF", 255, true},
+		{"18446744073709551615", math.MaxUint64, true},
+		{"0xffffffffffffffff", math.MaxUint64, true},
+		{"18446744073709551616", 0, false},
+		{"0x10000000000000000", 0, false},
+		{"", 0, false},
+		{"0x", 0, false},
+		{"0x+1", 0, false},
+		{"-1", 0, false},
+		{"+1", 0, false},
+		{"1_000", 0, false},
+		{"0b1", 0, false},
+		{"0o7", 0, false},
+		{"1 ", 0, false},
+		{"0x0x1", 0, false},
 	} {
 		got, ok := parseNumber(c.in)
 		if ok != c.ok || ok && got != c.want {
@@ -32,8 +45,18 @@ func TestParseBinary(t *testing.T) {
 		in   string
 		want []byte
 	}{
-		{"0x00ff", []byte{0, 255}}, {"0XAbc", []byte{0x0a, 0xbc}}, {"0b/+A=", []byte{0xff, 0xe0}}, {"0BAAEC", []byte{0, 1, 2}},
-		{"", nil}, {"0x", nil}, {"0b", nil}, {"0xg0", nil}, {"0b!", nil}, {"ff", nil}, {"12", nil}, {"0b/+A", nil},
+		{"0x00ff", []byte{0, 255}},
+		{"0XAbc", []byte{0x0a, 0xbc}},
+		{"0b/+A=", []byte{0xff, 0xe0}},
+		{"0BAAEC", []byte{0, 1, 2}},
+		{"", nil},
+		{"0x", nil},
+		{"0b", nil},
+		{"0xg0", nil},
+		{"0b!", nil},
+		{"ff", nil},
+		{"12", nil},
+		{"0b/+A", nil},
 	} {
 		got, ok := parseBinary(c.in)
 		if ok != (c.want != nil) || ok && !bytes.Equal(got, c.want) {

@@ -18,8 +18,10 @@ func TestParseAHS(t *testing.T) {
 		{"a 20-byte CDB", "\x00\x05\x01\x00abcd", AHS{CDB: []byte("abcd")}},
 		{"a 17-byte CDB, padded", "\x00\x02\x01\x00a\x00\x00\x00", AHS{CDB: []byte("a")}},
 		{"read length", "\x00\x05\x02\x00\x00\x01\x00\x00", AHS{BidiReadLength: 65536, HasBidi: true}},
-		{"both, reserved bits set", "\x00\x05\xc1\xff" + "abcd" + "\x00\x05\x42\xff\x00\x00\x00\x07",
-			AHS{CDB: []byte("abcd"), BidiReadLength: 7, HasBidi: true}},
+		{
+			"both, reserved bits set", "\x00\x05\xc1\xff" + "abcd" + "\x00\x05\x42\xff\x00\x00\x00\x07",
+			AHS{CDB: []byte("abcd"), BidiReadLength: 7, HasBidi: true},
+		},
 	} {
 		got, err := ParseAHS([]byte(c.in))
 		if err != nil || !bytes.Equal(got.CDB, c.want.CDB) || got.BidiReadLength != c.want.BidiReadLength || got.HasBidi != c.want.HasBidi {

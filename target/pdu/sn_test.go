@@ -11,9 +11,14 @@ func TestSNExamples(t *testing.T) {
 		a, b SN
 		less bool
 	}{
-		{0, 0, false}, {0, 1, true}, {1, 0, false},
-		{0xffffffff, 0, true}, {0, 0xffffffff, false},
-		{0, 1<<31 - 1, true}, {0, 1 << 31, false}, {1 << 31, 0, false},
+		{0, 0, false},
+		{0, 1, true},
+		{1, 0, false},
+		{0xffffffff, 0, true},
+		{0, 0xffffffff, false},
+		{0, 1<<31 - 1, true},
+		{0, 1 << 31, false},
+		{1 << 31, 0, false},
 	} {
 		if c.a.Less(c.b) != c.less {
 			t.Errorf("%#x < %#x: not %v", c.a, c.b, c.less)
