@@ -59,7 +59,7 @@ func (m *Map) bringIn(ctx context.Context, s *shard, no uint64, wait bool) (*pag
 // load reads a page from badger, else from the bucket. A page that is nowhere is empty.
 func (m *Map) load(ctx context.Context, no uint64, wait bool) (*page, error) {
 	m.stats.misses.Add(1)
-	if err := m.makeRoom(wait); err != nil {
+	if err := m.makeRoom(ctx, wait); err != nil {
 		return nil, err
 	}
 	p, err := m.loadLocal(no)
@@ -226,7 +226,7 @@ func (m *Map) fetchPages(ctx context.Context, node *index, first ref) (*page, er
 			return nil, err
 		}
 	}
-	return p, nil
+	return p, nil //nolint:nilerr // the error of a neighbour is not one of p
 }
 
 // fetched makes a page of bytes from the bucket.

@@ -232,7 +232,7 @@ func (m *Map) Set(ctx context.Context, block uint64, first segment.Name, crcs []
 		s.mu.Unlock()
 		crcs, block, first = crcs[k:], block+uint64(k), first+segment.Name(k)
 	}
-	m.relieve()
+	m.relieve(ctx)
 	return nil
 }
 

@@ -19,7 +19,7 @@ const (
 )
 
 // makeRoom keeps memory bounded: when too many pages wait to be saved, it saves them.
-func (m *Map) makeRoom(wait bool) error {
+func (m *Map) makeRoom(ctx context.Context, wait bool) error {
 	if m.limbo.Load()+m.copies.Load() <= m.hardLimit {
 		return nil
 	}
@@ -31,12 +31,12 @@ func (m *Map) makeRoom(wait bool) error {
 	if m.limbo.Load()+m.copies.Load() <= m.hardLimit { // done by another meanwhile
 		return nil
 	}
-	return m.saveOverflow()
+	return m.saveOverflow(ctx)
 }
 
 // relieve saves pages in the background when some wait to be saved. If that fails they stay
 // where they are, and makeRoom meets the error.
-func (m *Map) relieve() {
+func (m *Map) relieve(ctx context.Context) {
 	if m.limbo.Load()+m.copies.Load() <= m.softLimit || m.closed.Load() || !m.saving.CompareAndSwap(false, true) {
 		return
 	}
@@ -44,14 +44,15 @@ func (m *Map) relieve() {
 		defer m.saving.Store(false)
 		m.saveMu.Lock()
 		defer m.saveMu.Unlock()
-		if err := m.saveOverflow(); err != nil {
+		if err := m.saveOverflow(ctx); err != nil {
 			m.stats.saveErrors.Add(1)
 		}
 	})
 }
 
-// saveOverflow saves the pages in limbo and the frozen copies. The caller holds saveMu.
-func (m *Map) saveOverflow() error {
+// saveOverflow saves the pages in limbo and the frozen copies. They are of many callers, so
+// it goes on when ctx ends. The caller holds saveMu.
+func (m *Map) saveOverflow(ctx context.Context) error {
 	var list []uint32
 	for _, s := range m.shards {
 		s.mu.Lock()
@@ -60,7 +61,7 @@ func (m *Map) saveOverflow() error {
 		}
 		s.mu.Unlock()
 	}
-	if err := m.savePages(context.Background(), list); err != nil {
+	if err := m.savePages(context.WithoutCancel(ctx), list); err != nil {
 		return err
 	}
 	return m.spillCopies()

@@ -62,7 +62,7 @@ func (m *Map) Clear(ctx context.Context, block, count uint64) error {
 			}
 		}
 	}
-	m.relieve()
+	m.relieve(ctx)
 	return nil
 }
 
@@ -80,13 +80,13 @@ func (m *Map) clearPart(ctx context.Context, no uint64, i, n int) error {
 // clearPage empties a page. It need not be read for that, unless a frozen state still
 // wants it.
 func (m *Map) clearPage(ctx context.Context, no uint64) error {
-	if err := m.makeRoom(true); err != nil {
+	if err := m.makeRoom(ctx, true); err != nil {
 		return err
 	}
 	s := m.shard(no)
 	s.mu.Lock()
 	_, busy := s.loading[no]
-	if p := s.peek(no); p == nil && !busy && !(s.frozen != nil && s.needed(no)) {
+	if p := s.peek(no); p == nil && !busy && (s.frozen == nil || !s.needed(no)) {
 		defer s.mu.Unlock()
 		s.changes++
 		p = &page{no: uint32(no)}

@@ -78,8 +78,9 @@ func (c *compressor) maxStored(n int) int {
 		return s2.MaxEncodedLen(n)
 	case CodecZstd:
 		return c.zstd.MaxEncodedSize(n)
+	default:
+		return n
 	}
-	return n
 }
 
 // append appends the stored form of raw to dst and says how it is stored: raw where
@@ -92,6 +93,7 @@ func (c *compressor) append(dst, raw []byte) ([]byte, Codec) {
 		dst = dst[:start+len(s2.Encode(dst[start:cap(dst)], raw))]
 	case CodecZstd:
 		dst = c.zstd.EncodeAll(raw, dst)
+	default: // raw
 	}
 	if n := len(dst) - start; n > 0 && n < len(raw)-len(raw)/16 {
 		return dst, c.codec

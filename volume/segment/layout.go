@@ -55,9 +55,9 @@ func Collapse(records []Record) Layout {
 
 	owner := make([]int32, len(cuts)) // of the interval that begins at each cut: event + 1
 	free := newSkipper(len(cuts))
-	for i := len(events) - 1; i >= 0; i-- {
-		first, _ := slices.BinarySearch(cuts, events[i].Start)
-		for c := free.from(first); c < len(cuts) && cuts[c] < events[i].End(); c = free.from(c) {
+	for i, e := range slices.Backward(events) {
+		first, _ := slices.BinarySearch(cuts, e.Start)
+		for c := free.from(first); c < len(cuts) && cuts[c] < e.End(); c = free.from(c) {
 			owner[c] = int32(i + 1)
 			free.take(c)
 		}

@@ -12,9 +12,10 @@ const (
 
 	// MaxBlocks is the greatest number of blocks in one segment.
 	MaxBlocks = 1 << indexBits
-	// MaxSequence and MaxWriter bound the two parts of an ID.
+	// MaxSequence is the greatest lower part of an ID.
 	MaxSequence = 1<<seqBits - 1
-	MaxWriter   = 1<<writerBits - 1
+	// MaxWriter is the greatest upper part of an ID.
+	MaxWriter = 1<<writerBits - 1
 )
 
 // ID names a segment in a bucket for ever. Its upper part is the writer, a number

@@ -120,7 +120,11 @@ func TestCreateOnFullDisk(t *testing.T) {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
 		t.Skipf("needs a small file system: mounting tmpfs: %v", err)
 	}
-	defer unix.Unmount(dir, unix.MNT_DETACH)
+	defer func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
 	f, err := os.Create(filepath.Join(dir, "1.seg"))
 	if err != nil {
 		t.Fatal(err)
@@ -276,7 +280,7 @@ func history(t *testing.T, f *memFile) (acked int, err error) {
 			writes := f.writes
 			for range 3 {
 				i++
-				if again := appends(i); again != err {
+				if again := appends(i); again != err { //nolint:errorlint // the very same error
 					t.Errorf("the writer failed with %q, then with %v", err, again)
 				}
 			}
