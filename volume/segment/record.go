@@ -120,7 +120,26 @@ func AppendRecord(dst []byte, r *Record) []byte {
 // ParseRecord reads the record at the beginning of b, which must be one of segment id, and
 // returns its length. Everything is checked before it is used: b may hold anything. Errors
 // are ErrRecord. The record does not refer to b.
-func ParseRecord(b []byte, id ID) (r Record, n int, err error) {
+func ParseRecord(b []byte, id ID) (r Record, n int, err error) { return parseRecord(b, id, &arena{}) }
+
+// arena is where the tables of records are allocated, at least chunk elements at a time.
+type arena struct {
+	chunk int
+	runs  []Run
+	crcs  []uint32
+}
+
+// take returns n elements of the free space, of which it allocates more if there are too few.
+func take[T any](free *[]T, n, chunk int) []T {
+	if n > len(*free) {
+		*free = make([]T, max(n, chunk))
+	}
+	taken := (*free)[:n:n]
+	*free = (*free)[n:]
+	return taken
+}
+
+func parseRecord(b []byte, id ID, a *arena) (r Record, n int, err error) {
 	le := binary.LittleEndian
 	if len(b) < recordFixed {
 		return Record{}, 0, fmt.Errorf("%w: %d bytes are too few", ErrRecord, len(b))
@@ -147,16 +166,16 @@ func ParseRecord(b []byte, id ID) (r Record, n int, err error) {
 	if got, want := crc32.Checksum(b[8:], castagnoli), le.Uint32(b[4:]); got != want {
 		return Record{}, 0, fmt.Errorf("%w: its CRC32C is %08x instead of %08x", ErrRecord, got, want)
 	}
-	if err := r.parseTables(b, int(runs), int(crcs)); err != nil {
+	if err := r.parseTables(b, a, int(runs), int(crcs)); err != nil {
 		return Record{}, 0, err
 	}
 	return r, int(length), nil
 }
 
 // parseTables reads the runs and sums of a record whose lengths were found to be right.
-func (r *Record) parseTables(b []byte, runs, crcs int) error {
+func (r *Record) parseTables(b []byte, a *arena, runs, crcs int) error {
 	le := binary.LittleEndian
-	r.Runs = make([]Run, runs)
+	r.Runs = take(&a.runs, runs, a.chunk)
 	p := b[recordFixed:]
 	var reserved uint32
 	for i := range r.Runs {
@@ -165,7 +184,7 @@ func (r *Record) parseTables(b []byte, runs, crcs int) error {
 		p = p[runSize:]
 	}
 	if crcs > 0 {
-		r.CRCs = make([]uint32, crcs)
+		r.CRCs = take(&a.crcs, crcs, a.chunk)
 	}
 	for i := range r.CRCs {
 		r.CRCs[i] = le.Uint32(p)

@@ -49,8 +49,9 @@ func recoverFile(f io.ReaderAt, id ID, checkData bool) (*Recovered, error) {
 	r := &Recovered{Header: hdr, Offset: headerPage}
 	meta = meta[:n]
 	blocks := blockReader{f: f}
+	tables := arena{chunk: 512}
 	for r.Stopped == nil {
-		rec, n, err := r.next(meta)
+		rec, n, err := r.next(meta, &tables)
 		if err == nil && checkData {
 			err = blocks.check(&rec)
 			if err != nil && !errors.Is(err, errBadBlock) {
@@ -71,8 +72,8 @@ func recoverFile(f io.ReaderAt, id ID, checkData bool) (*Recovered, error) {
 }
 
 // next parses the record at the beginning of meta if it is the one that comes next.
-func (r *Recovered) next(meta []byte) (Record, int, error) {
-	rec, n, err := ParseRecord(meta, r.Header.ID)
+func (r *Recovered) next(meta []byte, tables *arena) (Record, int, error) {
+	rec, n, err := parseRecord(meta, r.Header.ID, tables)
 	if err != nil {
 		return rec, n, err
 	}
