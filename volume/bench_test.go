@@ -85,3 +85,33 @@ func BenchmarkReadSequential(b *testing.B) {
 		off = (off + mib) % (256 * mib)
 	}
 }
+
+// BenchmarkReadCold reads a volume in sequence of which nothing is on local disk.
+func BenchmarkReadCold(b *testing.B) {
+	const size = 256 * mib
+	store := newStore(b)
+	head := create(b, store, size)
+	g := newGateway(b, store, gatewayOptions{name: "a", buffer: 2 * size})
+	v := g.attach(head, false)
+	fillVolume(b, v)
+	if err := v.Detach(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	g.abandon()
+	p := make([]byte, mib)
+	b.SetBytes(size)
+	for b.Loop() {
+		b.StopTimer()
+		g := newGateway(b, store, gatewayOptions{name: "b", cache: 2 * size})
+		v := g.attach(head, true)
+		b.StartTimer()
+		for off := int64(0); off < size; off += mib {
+			if err := v.Read(context.Background(), p, off, true); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.StopTimer()
+		g.stop()
+		b.StartTimer()
+	}
+}
