@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -193,6 +194,28 @@ func TestCompareAndWriteIsAtomic(t *testing.T) {
 	wg.Wait()
 	if got := binary.BigEndian.Uint64(r.ram.data[7*sector:]); got != initiators*rounds {
 		t.Errorf("the counter is at %d, want %d", got, initiators*rounds)
+	}
+}
+
+// TestZeroingWaitsForCompareAndWrite sends an UNMAP between the reading and the writing of a
+// COMPARE AND WRITE, which must not let it in.
+func TestZeroingWaitsForCompareAndWrite(t *testing.T) {
+	r := newRig(t)
+	var unmap *exchange
+	r.ram.hook = func(_ context.Context, op string, _ bool) error {
+		if op == "read" {
+			unmap = command(r.d, r.n, cdb10(0x42, 0, 0, 24), unmapList(7, 1), 0)
+			r.d.Submit(context.Background(), []*scsi.Command{&unmap.Command})
+			for range 1000 {
+				runtime.Gosched()
+			}
+		}
+		return nil
+	}
+	r.good(compareCDB(7, 1), append(sectorOf(0), sectorOf(1)...), 0)
+	unmap.wait(t)
+	if got := r.ram.history(); !slices.Equal(got, []string{"read 7+1", "write 7+1", "zero 7+1 true"}) {
+		t.Errorf("the disk saw %q", got)
 	}
 }
 

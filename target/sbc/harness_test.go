@@ -178,9 +178,16 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	r := &rig{t: t, ram: newRAM(), n: &scsi.Nexus{Initiator: "iqn.2026-01.test:a", Portal: 1}}
+	ram := newRAM()
+	return newRigOn(t, ram, ram)
+}
+
+// newRigOn makes a device of a disk that is ram, or wraps it.
+func newRigOn(t testing.TB, ram *ramDisk, disk Disk) *rig {
+	t.Helper()
+	r := &rig{t: t, ram: ram, n: &scsi.Nexus{Initiator: "iqn.2026-01.test:a", Portal: 1}}
 	var err error
-	r.d, err = New(Options{Disk: r.ram, ID: [16]byte{1, 2, 3}, Target: "iqn.2026-01.test:disk", Logger: slog.New(slog.DiscardHandler)})
+	r.d, err = New(Options{Disk: disk, ID: [16]byte{1, 2, 3}, Target: "iqn.2026-01.test:disk", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
