@@ -28,11 +28,10 @@ const (
 )
 
 // sealer seals what is old and checkpoints the map until ctx ends. It never waits for the
-// bucket.
-func (v *Volume) sealer(ctx context.Context) {
+// bucket. The map is checkpointed up to a segment already.
+func (v *Volume) sealer(ctx context.Context, checkpointed segment.ID) {
 	tick := time.NewTicker(min(time.Second, v.opts.SealAfter))
 	defer tick.Stop()
-	checkpointed := v.sealed
 	for {
 		select {
 		case <-tick.C:

@@ -50,6 +50,9 @@ func (v *Volume) attach(ctx context.Context) error {
 	if err == nil {
 		err = v.own(ctx, rec)
 	}
+	if err == nil && rec.end != rec.start { // what was replayed need not be replayed again
+		err = v.m.Checkpoint(ctx, rec.end)
+	}
 	if err != nil {
 		if v.m != nil {
 			err = errors.Join(err, v.m.Close())
@@ -90,7 +93,8 @@ func (v *Volume) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	v.stop = cancel
 	v.prepare(v.last.Next())
-	v.done.Go(func() { v.sealer(ctx) })
+	checkpointed := v.sealed
+	v.done.Go(func() { v.sealer(ctx, checkpointed) })
 	v.done.Go(func() { v.keeper(ctx) })
 	for range uploadWindow {
 		v.done.Go(func() { v.uploader(ctx) })
