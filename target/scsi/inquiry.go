@@ -3,7 +3,7 @@ package scsi
 import (
 	"context"
 	"encoding/binary"
-	"sort"
+	"slices"
 )
 
 // Identity is what INQUIRY says of a unit.
@@ -86,7 +86,7 @@ func (u *Unit) vpd(page byte) ([]byte, bool) {
 		for p := range id.Pages {
 			pages = append(pages, p)
 		}
-		sort.Slice(pages, func(i, j int) bool { return pages[i] < pages[j] })
+		slices.Sort(pages)
 		return pages, true
 	case 0x80:
 		return []byte(id.Serial), true

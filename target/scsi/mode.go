@@ -25,7 +25,7 @@ func (p *ModePage) append(b []byte, value []byte) []byte {
 	return append(b, value...)
 }
 
-// controlPage is the control mode page (SPC-4 7.5.7), with D_SENSE and SWP changeable.
+// ControlPage returns the control mode page (SPC-4 7.5.7), with D_SENSE and SWP changeable.
 func ControlPage() *ModePage {
 	return &ModePage{
 		Code:       0x0a,

@@ -3,6 +3,7 @@ package scsi
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 )
 
 // prIn carries out PERSISTENT RESERVE IN (SPC-4 6.15).
@@ -62,11 +63,7 @@ func (u *Unit) appendFullStatus(b []byte, r registrant) []byte {
 		flags, typ = 0x01, byte(u.pr.Type)
 	}
 	b = append(b, 0, 0, 0, 0, flags, typ, 0, 0, 0, 0, 0, 1) // relative target port 1
-	const hex = "0123456789abcdef"
-	name := r.Port.Name + ",i,0x"
-	for _, x := range r.Port.ISID {
-		name += string(hex[x>>4]) + string(hex[x&15])
-	}
+	name := fmt.Sprintf("%s,i,0x%x", r.Port.Name, r.Port.ISID[:])
 	id := zeroPadded(name)
 	b = be.AppendUint32(b, uint32(4+len(id)))
 	b = append(b, 0x45, 0)

@@ -204,7 +204,7 @@ func (u *Unit) preempt(r *prRequest, abort bool) (Status, *Sense) {
 			gone = append(gone, x)
 		}
 	}
-	if len(gone) == 0 && !takes && !(mine && u.pr.find(r.port) != nil) {
+	if len(gone) == 0 && !takes && (!mine || u.pr.find(r.port) == nil) {
 		return ReservationConflict, nil
 	}
 	u.pr.Registrants = slices.DeleteFunc(u.pr.Registrants, goes)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -295,12 +296,7 @@ const maxAttentions = 16
 // attend queues a unit attention, once. The caller holds mu.
 func (u *Unit) attend(n *Nexus, code Code) {
 	due := u.nexuses[n]
-	for _, d := range due {
-		if d == code {
-			return
-		}
-	}
-	if len(due) < maxAttentions {
+	if !slices.Contains(due, code) && len(due) < maxAttentions {
 		u.nexuses[n] = append(due, code)
 	}
 	u.restricted.Store(true)
