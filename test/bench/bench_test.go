@@ -28,7 +28,7 @@ func choose(t *testing.T) (s settings, quick bool) {
 	case "quick":
 		return settings{rounds: 1, seconds: 1, area: "128m", remote: "384m", bulk: 128, spread: 256}, true
 	case "full":
-		return settings{rounds: 5, seconds: 4, area: "1g", remote: "1g", bulk: 1024, spread: 8192}, false
+		return settings{rounds: 5, seconds: 2, area: "512m", remote: "512m", bulk: 512, spread: 4096}, false
 	}
 	t.Skip("a benchmark: make bench runs it")
 	return settings{}, false
