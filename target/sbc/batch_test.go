@@ -97,9 +97,15 @@ func TestNoWaiting(t *testing.T) {
 	}
 	var xs []*exchange
 	for _, c := range []struct{ cdb, out []byte }{
-		{cdb10(0x28, 0, 1, 1), nil}, {cdb10(0x2a, 0, 1, 1), sectorOf(1)}, {cdb10(0x2a, 8, 1, 1), sectorOf(1)}, {cdb10(0x35, 0, 0, 0), nil},
-		{cdb16(0x8b, 0, 1, 1), sectorOf(1)}, {cdb10(0x28, 0, 2, 1), nil}, {cdb10(0x2a, 0, 3, 1), sectorOf(1)},
-		{cdb10(0x42, 0, 0, 24), unmapList(1, 1)}, {cdb10(0x41, 0, 1, 1), sectorOf(2)},
+		{cdb10(0x28, 0, 1, 1), nil},
+		{cdb10(0x2a, 0, 1, 1), sectorOf(1)},
+		{cdb10(0x2a, 8, 1, 1), sectorOf(1)},
+		{cdb10(0x35, 0, 0, 0), nil},
+		{cdb16(0x8b, 0, 1, 1), sectorOf(1)},
+		{cdb10(0x28, 0, 2, 1), nil},
+		{cdb10(0x2a, 0, 3, 1), sectorOf(1)},
+		{cdb10(0x42, 0, 0, 24), unmapList(1, 1)},
+		{cdb10(0x41, 0, 1, 1), sectorOf(2)},
 	} {
 		x := command(r.d, r.n, c.cdb, c.out, sector)
 		xs = append(xs, x)
@@ -159,7 +165,7 @@ func TestDurability(t *testing.T) {
 // TestWrite6HasNoFUA writes to a small disk's far end: bit 3 of byte 1 is part of the address.
 func TestWrite6HasNoFUA(t *testing.T) {
 	r := newRig(t)
-	r.ram.data, r.ram.mapped = make([]byte, (0x80001)*sector), make([]bool, 0x80001)
+	r.ram.data, r.ram.mapped = make([]byte, 0x80001*sector), make([]bool, 0x80001)
 	r.good([]byte{0x0a, 0x08, 0, 0, 1, 0}, sectorOf(1), 0)
 	if got := r.ram.history(); !slices.Equal(got, []string{"write 524288+1"}) {
 		t.Errorf("the disk saw %q", got)

@@ -83,8 +83,12 @@ func TestPanic(t *testing.T) {
 		cdb []byte
 		out []byte
 	}{
-		{"read", cdb16(0x8b, 0, 1, 1), one}, {"write", cdb16(0x8b, 0, 1, 1), one}, {"read", compareCDB(1, 1), two},
-		{"write", cdb10(0x2a, 8, 1, 1), one}, {"zero", cdb10(0x42, 0, 0, 24), unmapList(1, 1)}, {"flush", cdb10(0x35, 0, 0, 0), nil},
+		{"read", cdb16(0x8b, 0, 1, 1), one},
+		{"write", cdb16(0x8b, 0, 1, 1), one},
+		{"read", compareCDB(1, 1), two},
+		{"write", cdb10(0x2a, 8, 1, 1), one},
+		{"zero", cdb10(0x42, 0, 0, 24), unmapList(1, 1)},
+		{"flush", cdb10(0x35, 0, 0, 0), nil},
 		{"mapped", cdb16(0x9e, 0x12, 0, 24), nil},
 	} {
 		r.ram.hook = func(_ context.Context, called string, _ bool) error {

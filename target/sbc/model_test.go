@@ -12,7 +12,7 @@ import (
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		r := newRig(t)
-				if rapid.Bool().Draw(rt, "waits") {
+		if rapid.Bool().Draw(rt, "waits") {
 			r.ram.hook = again
 		}
 		const area = 64 // sectors, few, so that ranges overlap
@@ -40,7 +40,8 @@ func TestModel(t *testing.T) {
 				lba, n := extent()
 				p := data(n)
 				cdb := rapid.SampledFrom([][]byte{
-					{0x0a, 0, 0, byte(lba), byte(n), 0}, cdb10(0x2a, 0, uint32(lba), uint16(n)), cdb12(0xaa, 0x08, uint32(lba), uint32(n)),
+					{0x0a, 0, 0, byte(lba), byte(n), 0},
+					cdb10(0x2a, 0, uint32(lba), uint16(n)), cdb12(0xaa, 0x08, uint32(lba), uint32(n)),
 					cdb16(0x8a, 0, uint64(lba), uint32(n)), cdb16(0x8e, 0x02, uint64(lba), uint32(n)),
 				}).Draw(rt, "cdb")
 				sent := rapid.IntRange(0, n).Draw(rt, "sent")
