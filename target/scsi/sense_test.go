@@ -15,12 +15,21 @@ func TestSense(t *testing.T) {
 		fixed, descriptor string
 	}{
 		{"plain", Illegal(InvalidOpcode), "7000 05 00000000 0a 00000000 2000 00 000000", "72 05 2000 000000 00"},
-		{"information", Sense{Key: Miscompare, Code: MiscompareDuringVerify, Info: 0x1234, HasInfo: true},
-			"f000 0e 00001234 0a 00000000 1d00 00 000000", "72 0e 1d00 000000 0c 000a8000 0000000000001234"},
-		{"information of zero", Sense{Key: Miscompare, Code: MiscompareDuringVerify, HasInfo: true},
-			"f000 0e 00000000 0a 00000000 1d00 00 000000", "72 0e 1d00 000000 0c 000a8000 0000000000000000"},
-		{"information beyond 32 bits", Sense{Key: IllegalRequest, Code: LBAOutOfRange, Info: 1 << 32, HasInfo: true},
-			"7000 05 00000000 0a 00000000 2100 00 000000", "72 05 2100 000000 0c 000a8000 0000000100000000"},
+		{
+			"information",
+			Sense{Key: Miscompare, Code: MiscompareDuringVerify, Info: 0x1234, HasInfo: true},
+			"f000 0e 00001234 0a 00000000 1d00 00 000000", "72 0e 1d00 000000 0c 000a8000 0000000000001234",
+		},
+		{
+			"information of zero",
+			Sense{Key: Miscompare, Code: MiscompareDuringVerify, HasInfo: true},
+			"f000 0e 00000000 0a 00000000 1d00 00 000000", "72 0e 1d00 000000 0c 000a8000 0000000000000000",
+		},
+		{
+			"information beyond 32 bits",
+			Sense{Key: IllegalRequest, Code: LBAOutOfRange, Info: 1 << 32, HasInfo: true},
+			"7000 05 00000000 0a 00000000 2100 00 000000", "72 05 2100 000000 0c 000a8000 0000000100000000",
+		},
 		{"field in the CDB", BadField(2, 7), "7000 05 00000000 0a 00000000 2400 00 cf0002", "72 05 2400 000000 08 02060000cf000200"},
 		{"field in the list", BadParameter(0x123, 3), "7000 05 00000000 0a 00000000 2600 00 8b0123", "72 05 2600 000000 08 020600008b012300"},
 	}

@@ -128,8 +128,12 @@ func TestConcurrently(t *testing.T) {
 			for range 30 {
 				r.u.Attach(n)
 				for _, cdb := range [][]byte{
-					turCDB, readCDB, writeCDB, workCDB, inquiryCDB(1, 0x83, 255), {0x1a, 0, 0x3f, 0, 255, 0}, {0x16, 0, 0, 0, 0, 0}, {0x17, 0, 0, 0, 0, 0},
-					{0x5e, 0, 0, 0, 0, 0, 0, 0, 255, 0}, {0x5e, 3, 0, 0, 0, 0, 0, 0, 255, 0},
+					turCDB, readCDB, writeCDB, workCDB, inquiryCDB(1, 0x83, 255),
+					{0x1a, 0, 0x3f, 0, 255, 0},
+					{0x16, 0, 0, 0, 0, 0},
+					{0x17, 0, 0, 0, 0, 0},
+					{0x5e, 0, 0, 0, 0, 0, 0, 0, 255, 0},
+					{0x5e, 3, 0, 0, 0, 0, 0, 0, 255, 0},
 				} {
 					r.do(n, cdb, nil)
 				}
