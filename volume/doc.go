@@ -1,0 +1,52 @@
+// Package volume is a cached volume: a block device whose data is in a bucket and whose
+// newest and hottest blocks are on local disk.
+//
+// # A write
+//
+// Write computes the checksum of each block, takes room in the upload Buffer that all volumes
+// of a gateway share, and appends: the blocks go to consecutive slots of the open segment with
+// one vectored write, then one record that says which logical blocks they are. Then the block map
+// points there, and the write is done: it survives the death of the process. All appends of
+// a volume happen under one mutex, in one order, and the map follows in the same order, so the
+// map is always the state after a whole number of appends. A write of part of a block reads
+// the rest first, without a lock, and is appended only if the map still says what was read.
+//
+// A segment is sealed when it is full or a few seconds old. Its successor's file was prepared
+// meanwhile, so that no write waits for the several syncs that takes.
+//
+// # A flush
+//
+// Flush syncs every segment file that was written since its last sync. Flushes that arrive
+// together share one. After a sync that failed the volume stops: what the kernel dropped, a
+// second sync would not bring back.
+//
+// # Upload
+//
+// Sealed segments are synced, compressed and put under their own names, several at a time,
+// with If-None-Match. They become part of the volume's history in the order of their numbers: the
+// history ends at the first one that is missing. While writes go on and the buffer has room,
+// uploads give way to them (pace.go); from 80 % on, writes are slowed down. No failure of the bucket
+// is given up on.
+//
+// From time to time the keeper has the map frozen between two segments and, once all of those
+// are published, writes it to the bucket as a root, and the root's place to head.json.
+//
+// # Opening
+//
+// The state of a volume is a root and every segment behind it. Open takes the local map if
+// this gateway closed it, or its process died, since it was last attached; else the root in the
+// bucket. It replays what is behind, from local files first, and ends at the first segment that
+// is nowhere. Then it raises the epoch and takes a new writer number, by compare-and-swap: segments of
+// two attachments never have the same name, and an attachment that was superseded cannot change
+// the head any more. It notices at its next look and fails all I/O.
+//
+// # Files
+//
+//	volume.go   the type, its statistics, changes of the head
+//	open.go     attach, close, detach, abandon      recover.go  the newest state that can be had
+//	write.go    writes, zeros                       read.go     reads, checksums
+//	seal.go     the open segment and its spare      flush.go    syncs
+//	upload.go   sealed segments to the bucket       pace.go     how uploads give way
+//	keeper.go   sealing, checkpoints, roots, watch  readahead.go  sequential readers
+//	head.go     head.json, names, writer numbers    buffer.go   the upload buffer
+package volume
