@@ -154,6 +154,10 @@ func (d *Device) writeNow(ctx context.Context, w *writes) error {
 		return syscall.EAGAIN
 	}
 	defer d.exclusive.RUnlock()
+	if !d.Enter(w.cmds) {
+		return syscall.EAGAIN
+	}
+	defer d.Leave()
 	return d.disk.Write(ctx, w.bufs, w.offs, false)
 }
 

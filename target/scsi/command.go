@@ -40,6 +40,7 @@ type Command struct {
 	Transfer int64
 
 	transport Transport
+	fences    uint32 // Unit.fences when it was admitted
 }
 
 // Bind prepares a pooled command for use: it forgets all of the previous one but keeps

@@ -17,23 +17,22 @@ func (u *Unit) primary() []*Op {
 			return int64(binary.BigEndian.Uint16(cdb[7:]))
 		}
 	}
-	prOut := func(cdb []byte) int64 { return int64(binary.BigEndian.Uint32(cdb[5:])) }
 	ops := []*Op{
-		{Code: 0x00, Action: -1, Usage: []byte{0x00, 0, 0, 0, 0, 0x07}, Access: Reads, Run: u.ready},
-		{Code: 0x03, Action: -1, Usage: []byte{0x03, 0x01, 0, 0, 0xff, 0x07}, Access: Anywhere, Run: u.requestSense},
-		{Code: 0x12, Action: -1, Usage: []byte{0x12, 0x01, 0xff, 0xff, 0xff, 0x07}, Access: Anywhere, Run: u.inquiry},
+		{Code: 0x00, Action: -1, Usage: []byte{0x00, 0, 0, 0, 0, 0x07}, Access: Anywhere, Run: u.ready},
+		{Code: 0x03, Action: -1, Usage: []byte{0x03, 0x01, 0, 0, 0xff, 0x07}, Access: Anywhere, Exempt: true, Run: u.requestSense},
+		{Code: 0x12, Action: -1, Usage: []byte{0x12, 0x01, 0xff, 0xff, 0xff, 0x07}, Access: Anywhere, Exempt: true, Run: u.inquiry},
 		{Code: 0x15, Action: -1, Usage: []byte{0x15, 0x11, 0, 0, 0xff, 0x07}, Access: Writes, Out: list(4), Run: u.modeSelect},
 		{Code: 0x16, Action: -1, Usage: []byte{0x16, 0x00, 0, 0, 0, 0x07}, Access: Anywhere, Run: u.reserve},
-		{Code: 0x17, Action: -1, Usage: []byte{0x17, 0x00, 0, 0, 0, 0x07}, Access: Anywhere, Run: u.release},
-		{Code: 0x1a, Action: -1, Usage: []byte{0x1a, 0x08, 0xff, 0xff, 0xff, 0x07}, Access: Writes, Run: u.modeSense},
+		{Code: 0x17, Action: -1, Usage: []byte{0x17, 0x00, 0, 0, 0, 0x07}, Access: Anywhere, Exempt: true, Run: u.release},
+		{Code: 0x1a, Action: -1, Usage: []byte{0x1a, 0x08, 0xff, 0xff, 0xff, 0x07}, Access: Reads, Run: u.modeSense},
 		{Code: 0x1d, Action: -1, Usage: []byte{0x1d, 0xf7, 0, 0xff, 0xff, 0x07}, Access: Writes, Run: u.diagnostic},
 		{Code: 0x55, Action: -1, Usage: []byte{0x55, 0x11, 0, 0, 0, 0, 0, 0xff, 0xff, 0x07}, Access: Writes, Out: list(10), Run: u.modeSelect},
 		{Code: 0x56, Action: -1, Usage: []byte{0x56, 0x00, 0, 0, 0, 0, 0, 0, 0, 0x07}, Access: Anywhere, Run: u.reserve},
-		{Code: 0x57, Action: -1, Usage: []byte{0x57, 0x00, 0, 0, 0, 0, 0, 0, 0, 0x07}, Access: Anywhere, Run: u.release},
-		{Code: 0x5a, Action: -1, Usage: []byte{0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0x07}, Access: Writes, Run: u.modeSense},
-		{Code: 0xa0, Action: -1, Usage: []byte{0xa0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0x07}, Access: Anywhere, Run: u.reportLUNs},
-		{Code: 0xa3, Action: 0x0c, Usage: []byte{0xa3, 0x1f, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0x07}, Access: Anywhere, Run: u.reportOps},
-		{Code: 0xa3, Action: 0x0d, Usage: []byte{0xa3, 0x1f, 0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0x07}, Access: Anywhere, Run: u.reportTMFs},
+		{Code: 0x57, Action: -1, Usage: []byte{0x57, 0x00, 0, 0, 0, 0, 0, 0, 0, 0x07}, Access: Anywhere, Exempt: true, Run: u.release},
+		{Code: 0x5a, Action: -1, Usage: []byte{0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0x07}, Access: Reads, Run: u.modeSense},
+		{Code: 0xa0, Action: -1, Usage: []byte{0xa0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0x07}, Access: Anywhere, Exempt: true, Run: u.reportLUNs},
+		{Code: 0xa3, Action: 0x0c, Usage: []byte{0xa3, 0x1f, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0x07}, Access: Reads, Run: u.reportOps},
+		{Code: 0xa3, Action: 0x0d, Usage: []byte{0xa3, 0x1f, 0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0x07}, Access: Reads, Run: u.reportTMFs},
 	}
 	for action := range 4 {
 		ops = append(ops, &Op{Code: 0x5e, Action: action, Usage: []byte{0x5e, 0x1f, 0, 0, 0, 0, 0, 0xff, 0xff, 0x07}, Access: Anywhere, Run: u.prIn})
@@ -41,7 +40,7 @@ func (u *Unit) primary() []*Op {
 	for _, action := range []int{prRegister, prReserve, prRelease, prClear, prPreempt, prPreemptAndAbort, prRegisterAndIgnore} {
 		ops = append(ops, &Op{
 			Code: 0x5f, Action: action, Usage: []byte{0x5f, 0x1f, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x07},
-			Access: Anywhere, Out: prOut, Run: u.prOut,
+			Access: Anywhere, Out: prOutLength, Timeout: 60, Run: u.prOut,
 		})
 	}
 	return ops

@@ -3,70 +3,61 @@ package scsi
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
+	"encoding/hex"
 )
 
 // prIn carries out PERSISTENT RESERVE IN (SPC-4 6.15).
 func (u *Unit) prIn(_ context.Context, c *Command) {
 	be := binary.BigEndian
+	action := int(c.CDB[1] & 0x1f)
 	u.mu.Lock()
-	b := be.AppendUint32(c.In[:0], u.pr.Generation)
+	r := u.pr // what is installed does not change any more
+	u.mu.Unlock()
+	b := be.AppendUint32(c.In[:0], r.Generation)
 	b = be.AppendUint32(b, 0)
-	switch c.CDB[1] & 0x1f {
-	case 0: // READ KEYS
-		for _, r := range u.pr.Registrants {
-			b = be.AppendUint64(b, r.Key)
+	switch action {
+	case prReadKeys:
+		for _, x := range r.Registrants {
+			b = be.AppendUint64(b, x.Key)
 		}
-	case 1: // READ RESERVATION
-		if u.pr.reserved() {
-			b = be.AppendUint64(b, u.holderKey())
-			b = append(b, 0, 0, 0, 0, 0, byte(u.pr.Type), 0, 0)
+	case prReadReservation:
+		if r.reserved() {
+			b = be.AppendUint64(b, r.holderKey())
+			b = append(b, 0, 0, 0, 0, 0, byte(r.Type), 0, 0)
 		}
-	case 2: // REPORT CAPABILITIES: all types, and APTPL if we have where to keep it
-		b = append(b[:0], 0, 8, 0, 0x80, 0xea, 0x01, 0, 0)
+	case prReadFullStatus:
+		for _, x := range r.Registrants {
+			b = r.appendFullStatus(b, x)
+		}
+	case prReportCapabilities:
+		b = append(b[:0], 0, 8, 0, 0x80, 0xea, 0x01, 0, 0) // TMV, all types
 		if u.cfg.Registry != nil {
-			b[2] |= 0x01
+			b[2] |= 0x01 // PTPL_C
 		}
-		if u.pr.APTPL {
-			b[3] |= 0x01
-		}
-	case 3: // READ FULL STATUS
-		for _, r := range u.pr.Registrants {
-			b = u.appendFullStatus(b, r)
+		if r.APTPL {
+			b[3] |= 0x01 // PTPL_A
 		}
 	}
-	u.mu.Unlock()
-	if c.CDB[1]&0x1f != 2 {
+	if action != prReportCapabilities {
 		be.PutUint32(b[4:], uint32(len(b)-8))
 	}
 	c.In = b
 	u.Answer(c, int(be.Uint16(c.CDB[7:])))
 }
 
-// holderKey is zero where all registrants hold the reservation. The caller holds mu.
-func (u *Unit) holderKey() uint64 {
-	if u.pr.Holder == nil {
-		return 0
-	}
-	if r := u.pr.find(*u.pr.Holder); r != nil {
-		return r.Key
-	}
-	return 0
-}
-
-// appendFullStatus appends a full status descriptor (SPC-4 6.15.5) with an iSCSI TransportID (7.6.4.6).
-func (u *Unit) appendFullStatus(b []byte, r registrant) []byte {
+// appendFullStatus appends a full status descriptor (SPC-4 6.15.5) with an iSCSI TransportID
+// of an initiator port (SPC-4 7.6.4.6).
+func (r *registrations) appendFullStatus(b []byte, x registrant) []byte {
 	be := binary.BigEndian
-	b = be.AppendUint64(b, r.Key)
+	b = be.AppendUint64(b, x.Key)
 	flags, typ := byte(0), byte(0)
-	if u.pr.holds(r.Port) {
-		flags, typ = 0x01, byte(u.pr.Type)
+	if r.holds(x.Port) {
+		flags, typ = 0x01, byte(r.Type)
 	}
 	b = append(b, 0, 0, 0, 0, flags, typ, 0, 0, 0, 0, 0, 1) // relative target port 1
-	name := fmt.Sprintf("%s,i,0x%x", r.Port.Name, r.Port.ISID[:])
-	id := zeroPadded(name)
-	b = be.AppendUint32(b, uint32(4+len(id)))
-	b = append(b, 0x45, 0)
-	b = be.AppendUint16(b, uint16(len(id)))
-	return append(b, id...)
+	name := zeroPadded(x.Port.Name + ",i,0x" + hex.EncodeToString(x.Port.ISID[:]))
+	b = be.AppendUint32(b, uint32(4+len(name)))
+	b = append(b, 0x45, 0) // format 01b: with ISID; protocol iSCSI
+	b = be.AppendUint16(b, uint16(len(name)))
+	return append(b, name...)
 }

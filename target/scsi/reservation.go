@@ -1,19 +1,17 @@
 package scsi
 
-import (
-	"encoding/json"
-	"fmt"
-	"slices"
+import "slices"
+
+// The service actions of PERSISTENT RESERVE IN (SPC-4 table 192).
+const (
+	prReadKeys           = 0
+	prReadReservation    = 1
+	prReportCapabilities = 2
+	prReadFullStatus     = 3
 )
 
-// Registry keeps persistent reservations for which the initiator asked that they survive
-// a loss of power (APTPL, SPC-4 5.12.5).
-type Registry interface {
-	Load() ([]byte, error) // nothing, if nothing was saved
-	Save(state []byte) error
-}
-
-// The service actions of PERSISTENT RESERVE OUT (SPC-4 table 207).
+// The service actions of PERSISTENT RESERVE OUT (SPC-4 table 207). REGISTER AND MOVE (7) is
+// not supported.
 const (
 	prRegister          = 0
 	prReserve           = 1
@@ -50,7 +48,8 @@ func (t prType) othersMayRead() bool {
 	return t == writeExclusive || t == writeExclusiveRegs || t == writeExclusiveAll
 }
 
-// initiatorPort is who registers: it outlives its sessions.
+// initiatorPort is who registers: it outlives its sessions. There is one target port, so
+// that it stands for an I_T nexus.
 type initiatorPort struct {
 	Name string  `json:"name"`
 	ISID [6]byte `json:"isid"`
@@ -60,16 +59,25 @@ func portOf(n *Nexus) initiatorPort { return initiatorPort{n.Initiator, n.ISID} 
 
 type registrant struct {
 	Port initiatorPort `json:"port"`
-	Key  uint64        `json:"key"`
+	Key  uint64        `json:"key"` // never 0
 }
 
-// registrations are the persistent reservations of one unit.
+// registrations are the persistent reservations of one unit: a plain value, and what
+// PERSISTENT RESERVE OUT does with it.
 type registrations struct {
 	Generation  uint32         `json:"-"`
 	APTPL       bool           `json:"aptpl"`
 	Registrants []registrant   `json:"registrants"`
 	Type        prType         `json:"type"`   // 0: not reserved
 	Holder      *initiatorPort `json:"holder"` // nil also if all registrants hold it
+}
+
+// maxRegistrants bounds what initiators can make a unit remember.
+const maxRegistrants = 256
+
+func (r registrations) clone() registrations {
+	r.Registrants = slices.Clone(r.Registrants)
+	return r
 }
 
 func (r *registrations) reserved() bool { return r.Type != 0 }
@@ -90,6 +98,25 @@ func (r *registrations) holds(p initiatorPort) bool {
 	return r.reserved() && *r.Holder == p
 }
 
+// conflicts tells whether the reservation keeps a port from an access (SPC-4 table 66).
+func (r *registrations) conflicts(p initiatorPort, a Access) bool {
+	switch {
+	case a == Anywhere, !r.reserved(), r.holds(p), r.Type.registrantsMay() && r.find(p) != nil:
+		return false
+	case a == Reads:
+		return !r.Type.othersMayRead()
+	}
+	return true
+}
+
+// holderKey is zero where all registrants hold the reservation (SPC-4 6.15.3).
+func (r *registrations) holderKey() uint64 {
+	if r.Holder == nil {
+		return 0
+	}
+	return r.find(*r.Holder).Key
+}
+
 func (r *registrations) reserve(p initiatorPort, t prType) {
 	r.Type, r.Holder = t, nil
 	if !t.heldByAll() {
@@ -99,88 +126,174 @@ func (r *registrations) reserve(p initiatorPort, t prType) {
 
 func (r *registrations) release() { r.Type, r.Holder = 0, nil }
 
-// conflicts tells whether reservations of others keep a command from being carried out. The
-// caller holds mu.
-func (u *Unit) conflicts(c *Command, op *Op) bool {
-	if u.holder != nil && u.holder != c.Nexus {
-		switch c.CDB[0] {
-		case 0x12, 0xa0, 0x03, 0x17, 0x57: // INQUIRY, REPORT LUNS, REQUEST SENSE, RELEASE
-			return false
+// prRequest is a decoded PERSISTENT RESERVE OUT.
+type prRequest struct {
+	action   int
+	port     initiatorPort
+	typ      prType
+	key, new uint64 // RESERVATION KEY and SERVICE ACTION RESERVATION KEY
+	aptpl    bool
+}
+
+// prResult is what it leads to, besides what becomes of the registrations.
+type prResult struct {
+	status    Status
+	bad       *Sense // CHECK CONDITION, instead of status
+	notices   []notice
+	preempted []initiatorPort // whose commands PREEMPT AND ABORT aborts
+}
+
+// notice is a unit attention that is due to a port.
+type notice struct {
+	port initiatorPort
+	code Code
+}
+
+// tell makes a unit attention due to all of some registrants but the one who asked.
+func (p *prResult) tell(who []registrant, but initiatorPort, code Code) {
+	for _, x := range who {
+		if x.Port != but {
+			p.notices = append(p.notices, notice{x.Port, code})
 		}
-		return true
 	}
-	if !u.pr.reserved() || op.Access == Anywhere {
-		return false
-	}
-	p := portOf(c.Nexus)
-	switch {
-	case u.pr.holds(p), u.pr.Type.registrantsMay() && u.pr.find(p) != nil:
-		return false
-	case op.Access == Reads:
-		return !u.pr.Type.othersMayRead()
-	}
-	return true
 }
 
-// attendRegistrants raises a unit attention for the registrants among ports, but not for n.
-func (u *Unit) attendPorts(ports []registrant, n *Nexus, code Code) {
-	for other := range u.nexuses {
-		if other != n && slices.ContainsFunc(ports, func(r registrant) bool { return r.Port == portOf(other) }) {
-			u.attend(other, code)
+// kept is the result for a port that a reservation or a key keeps out.
+func kept() prResult { return prResult{status: ReservationConflict} }
+
+func refused(s Sense) prResult { return prResult{bad: &s} }
+
+// apply carries a request out. If the result is not GOOD nothing has changed.
+func (r *registrations) apply(q *prRequest) prResult {
+	me := r.find(q.port)
+	switch {
+	case q.action == prRegister || q.action == prRegisterAndIgnore:
+		return r.register(q, me)
+	case me == nil || me.Key != q.key:
+		return kept()
+	}
+	switch q.action {
+	case prReserve:
+		if r.reserved() && (!r.holds(q.port) || r.Type != q.typ) {
+			return kept()
+		}
+		if !r.reserved() {
+			r.reserve(q.port, q.typ)
+		}
+		return prResult{}
+	case prRelease:
+		return r.releaseBy(q)
+	case prClear:
+		var p prResult
+		p.tell(r.Registrants, q.port, ReservationsPreempted)
+		r.Registrants = nil
+		r.release()
+		r.Generation++
+		return p
+	}
+	return r.preempt(q)
+}
+
+// register carries out REGISTER and REGISTER AND IGNORE EXISTING KEY (SPC-4 table 209).
+func (r *registrations) register(q *prRequest, me *registrant) prResult {
+	var p prResult
+	if q.action == prRegister {
+		if me == nil && q.key != 0 || me != nil && q.key != me.Key {
+			return kept()
 		}
 	}
-}
-
-// persist saves the registrations if they are to survive. The caller holds mu.
-func (u *Unit) persist() error {
-	if u.cfg.Registry == nil {
-		return nil
-	}
-	state := registrations{}
-	if u.pr.APTPL {
-		state = u.pr
-	}
-	body, err := json.Marshal(&state)
-	if err == nil {
-		err = u.cfg.Registry.Save(body)
-	}
-	if err != nil {
-		return fmt.Errorf("saving persistent reservations: %w", err)
-	}
-	return nil
-}
-
-// check tells what is wrong with registrations that were loaded.
-func (r *registrations) check() error {
 	switch {
-	case len(r.Registrants) > maxRegistrants:
-		return fmt.Errorf("%d registrants", len(r.Registrants))
-	case !r.reserved() && r.Holder == nil:
-		return nil
-	case !r.Type.valid():
-		return fmt.Errorf("a reservation of the unknown type %d", r.Type)
-	case r.Type.heldByAll() && r.Holder == nil && len(r.Registrants) > 0:
-		return nil
-	case r.Type.heldByAll() || r.Holder == nil || r.find(*r.Holder) == nil:
-		return fmt.Errorf("a reservation of type %d whose holder is not registered", r.Type)
+	case me == nil && q.new == 0:
+		return p // nothing to do
+	case me == nil && len(r.Registrants) >= maxRegistrants:
+		return refused(Illegal(InsufficientRegistrants))
+	case me == nil:
+		r.Registrants = append(r.Registrants, registrant{q.port, q.new})
+	case q.new != 0:
+		me.Key = q.new
+	default:
+		p = r.unregister(q.port)
 	}
-	return nil
+	r.APTPL = q.aptpl
+	r.Generation++
+	return p
 }
 
-func (u *Unit) loadRegistrations() error {
-	if u.cfg.Registry == nil {
-		return nil
+// unregister ends a registration, and the reservation with it if it was its last holder
+// (SPC-4 5.12.11.3).
+func (r *registrations) unregister(port initiatorPort) (p prResult) {
+	held, t := r.holds(port), r.Type
+	r.Registrants = slices.DeleteFunc(r.Registrants, func(x registrant) bool { return x.Port == port })
+	if !held || t.heldByAll() && len(r.Registrants) > 0 {
+		return p
 	}
-	body, err := u.cfg.Registry.Load()
-	if err == nil && len(body) > 0 {
-		err = json.Unmarshal(body, &u.pr)
+	r.release()
+	if t.registrantsMay() {
+		p.tell(r.Registrants, port, ReservationsReleased)
 	}
-	if err == nil {
-		err = u.pr.check()
+	return p
+}
+
+// releaseBy carries out RELEASE (SPC-4 5.12.11.2).
+func (r *registrations) releaseBy(q *prRequest) (p prResult) {
+	if !r.holds(q.port) {
+		return p // also if there is no reservation
 	}
-	if err != nil {
-		return fmt.Errorf("loading persistent reservations: %w", err)
+	if r.Type != q.typ {
+		return refused(Illegal(InvalidReleaseOfPR))
 	}
-	u.updateRestricted()
-	return nil
+	r.release()
+	if q.typ.registrantsMay() {
+		p.tell(r.Registrants, q.port, ReservationsReleased)
+	}
+	return p
+}
+
+// preempt carries out PREEMPT and PREEMPT AND ABORT (SPC-4 5.12.11.4). A key names all
+// registrants that have it, also the one who asks; that one stays registered if it takes the
+// reservation.
+func (r *registrations) preempt(q *prRequest) (p prResult) {
+	all := r.Type.heldByAll()
+	if q.new == 0 && !all {
+		return refused(BadParameter(8, 7))
+	}
+	everybody := q.new == 0
+	takes := everybody || r.reserved() && !all && r.holderKey() == q.new
+	goes := func(x registrant) bool {
+		if x.Port == q.port {
+			return x.Key == q.new && !takes
+		}
+		return everybody || x.Key == q.new
+	}
+	var stay, gone []registrant
+	for _, x := range r.Registrants {
+		if goes(x) {
+			gone = append(gone, x)
+		} else {
+			stay = append(stay, x)
+		}
+	}
+	if len(gone) == 0 && !takes {
+		return kept()
+	}
+	r.Registrants = stay
+	p.tell(gone, q.port, RegistrationsPreempted)
+	switch {
+	case takes:
+		if r.Type != q.typ {
+			p.tell(stay, q.port, ReservationsReleased)
+		}
+		r.reserve(q.port, q.typ)
+	case all && len(stay) == 0:
+		r.release()
+	}
+	r.Generation++
+	if q.action == prPreemptAndAbort {
+		for _, x := range gone {
+			if x.Port != q.port {
+				p.preempted = append(p.preempted, x.Port)
+			}
+		}
+	}
+	return p
 }

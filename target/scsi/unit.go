@@ -3,29 +3,33 @@ package scsi
 import (
 	"context"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
 )
 
-// Access says how a command gets on with the reservations of others (SPC-4 table 64).
+// Access says how a command gets on with the reservations of others (SPC-4 table 66, SBC-3
+// table 13).
 type Access byte
 
 // The classes of access.
 const (
-	Reads    Access = iota // reads the medium: conflicts with an exclusive access
-	Writes                 // changes the medium or the unit: conflicts with any reservation
-	Anywhere               // is allowed to everybody
+	Reads    Access = iota // conflicts with an exclusive access reservation of another nexus
+	Writes                 // conflicts with any reservation of another nexus
+	Anywhere               // conflicts with no persistent reservation
 )
 
 // Op is an operation of a device server.
 type Op struct {
-	Code    byte
-	Action  int    // service action, or -1
-	Usage   []byte // CDB usage data (SPC-4 6.35.3): bits that are looked at; its length is the CDB's
-	Access  Access
-	Timeout uint32 // seconds, as recommended to initiators; 0: none
+	Code   byte
+	Action int    // service action, or -1
+	Usage  []byte // CDB usage data (SPC-4 6.35.3): bits that are looked at; its length is the CDB's
+	Access Access
+	// Exempt operations may be used by anybody also under RESERVE (SPC-2 table 10).
+	Exempt bool
+	// AccessOf returns the class for one CDB, where it depends on that; Anywhere is exempt, too.
+	AccessOf func(cdb []byte) Access
+	Timeout  uint32 // seconds, as recommended to initiators; 0: none
 	// Out returns how many bytes of data-out the command takes; nil: none.
 	Out func(cdb []byte) int64
 	// Run carries the command out and completes it, now or later.
@@ -65,16 +69,25 @@ type Unit struct {
 	restricted atomic.Bool
 	descriptor atomic.Bool // D_SENSE
 
-	mu      sync.Mutex // protects what follows
+	// fences counts the PREEMPT AND ABORTs. A command that was admitted before one may not
+	// touch the medium after it without being asked again.
+	fences atomic.Uint32
+	// gate is held shared by writes that are carried out at once, and exclusively, for a
+	// moment, by a PREEMPT AND ABORT that waits for these.
+	gate sync.RWMutex
+	// changing is held by the one PERSISTENT RESERVE OUT under way, also while it saves.
+	changing sync.Mutex
+
+	mu      sync.Mutex // protects what follows; never held during I/O
 	nexuses map[*Nexus][]Code
-	pr      registrations
-	holder  *Nexus // of RESERVE(6) or RESERVE(10)
-	running map[*Command]context.CancelFunc
+	pr      registrations // only replaced: what it refers to never changes
+	holder  *Nexus        // of RESERVE(6) or RESERVE(10)
+	running map[*Command]*task
 }
 
 // NewUnit returns a unit with the operations that all device servers have, ops, and mode pages.
 func NewUnit(cfg Config, ops []*Op, pages []*ModePage) (*Unit, error) {
-	u := &Unit{cfg: cfg, ops: map[uint16]*Op{}, pages: pages, nexuses: map[*Nexus][]Code{}, running: map[*Command]context.CancelFunc{}}
+	u := &Unit{cfg: cfg, ops: map[uint16]*Op{}, pages: pages, nexuses: map[*Nexus][]Code{}, running: map[*Command]*task{}}
 	for _, op := range append(u.primary(), ops...) {
 		u.ops[opKey(op.Code, op.Action)] = op
 	}
@@ -120,9 +133,28 @@ func (u *Unit) Submit(ctx context.Context, batch []*Command) {
 	}
 }
 
+// Enter is called before commands that were admitted change the medium in the goroutine of
+// Submit, and Leave afterwards; in between nobody waits. It returns false, and Leave is not to
+// be called, if they may do so no more: pass them to Go, which asks again.
+func (u *Unit) Enter(batch []*Command) bool {
+	u.gate.RLock()
+	fences := u.fences.Load()
+	for _, c := range batch {
+		if c.fences != fences {
+			u.gate.RUnlock()
+			return false
+		}
+	}
+	return true
+}
+
+// Leave undoes Enter.
+func (u *Unit) Leave() { u.gate.RUnlock() }
+
 // Admit returns the operation of a command. If the command may not be carried out it
 // completes it and returns nil.
 func (u *Unit) Admit(c *Command) *Op {
+	c.fences = u.fences.Load()
 	op := u.Lookup(c.CDB)
 	if u.restricted.Load() && !u.allowed(c, op) {
 		return nil
@@ -184,6 +216,23 @@ func (u *Unit) allowed(c *Command, op *Op) bool {
 	return !conflict
 }
 
+// conflicts tells whether reservations of others keep a command from being carried out. The
+// caller holds mu.
+func (u *Unit) conflicts(c *Command, op *Op) bool {
+	access, exempt := op.Access, op.Exempt
+	if op.AccessOf != nil {
+		access = op.AccessOf(c.CDB)
+		exempt = access == Anywhere
+	}
+	if u.holder != nil {
+		if code := Opcode(op.Code); code == PersistentReserveIn || code == PersistentReserveOut {
+			return true // whoever asks (SPC-2 5.5.1)
+		}
+		return u.holder != c.Nexus && !exempt
+	}
+	return u.pr.conflicts(portOf(c.Nexus), access)
+}
+
 // updateRestricted is called with mu held.
 func (u *Unit) updateRestricted() {
 	restricted := u.holder != nil || u.pr.reserved()
@@ -206,42 +255,6 @@ func (u *Unit) Answer(c *Command, allocation int) {
 	c.In = c.In[:min(len(c.In), allocation)]
 	c.Transfer = int64(len(c.In))
 	c.Complete()
-}
-
-// Go runs work, which completes c, in a goroutine of its own. Abort cancels its context;
-// a panic in it fails the command.
-func (u *Unit) Go(ctx context.Context, c *Command, work func(context.Context)) {
-	ctx, cancel := context.WithCancel(ctx)
-	u.mu.Lock()
-	u.running[c] = cancel
-	u.mu.Unlock()
-	go func() {
-		defer cancel()
-		defer func() {
-			if p := recover(); p != nil {
-				u.cfg.Logger.Error("panic in a command", "panic", p, "cdb", c.CDB, "stack", string(debug.Stack()))
-				u.Finished(c)
-				u.Fail(c, Sense{Key: HardwareError, Code: InternalFailure})
-			}
-		}()
-		work(ctx)
-	}()
-}
-
-// Finished is called before a command that Go runs is completed.
-func (u *Unit) Finished(c *Command) {
-	u.mu.Lock()
-	delete(u.running, c)
-	u.mu.Unlock()
-}
-
-// Abort cancels a command that Go runs; it completes soon.
-func (u *Unit) Abort(c *Command) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if cancel, ok := u.running[c]; ok {
-		cancel()
-	}
 }
 
 // Attach implements LogicalUnit. A new nexus is told of the power on (SAM-5 6.2).
