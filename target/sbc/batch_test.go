@@ -149,6 +149,7 @@ func TestDurability(t *testing.T) {
 		for _, c := range commands {
 			r := newRig(t)
 			r.setCaching(wce)
+			r.ram.history()
 			r.good(c.cdb, c.out, 0)
 			calls := r.ram.history()
 			flushed := slices.Contains(calls, "flush")

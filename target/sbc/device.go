@@ -64,7 +64,8 @@ func New(o Options) (*Device, error) {
 	var err error
 	d.Unit, err = scsi.NewUnit(scsi.Config{
 		Identity: id, Logger: o.Logger, Registry: o.Registry,
-		Blocks: func() (uint64, uint32) { return d.sectors(), sector },
+		Blocks:   func() (uint64, uint32) { return d.sectors(), sector },
+		Selected: d.selected,
 	}, d.operations(), modePages())
 	return d, err
 }

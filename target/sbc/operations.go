@@ -96,8 +96,8 @@ func (d *Device) operations() []*scsi.Op {
 	unmap := plain(0x42, -1, scsi.Writes, []byte{0x42, 0, 0, 0, 0, 0, 0x1f, 0xff, 0xff, 0x07}, d.unmap)
 	unmap.Out = func(cdb []byte) int64 { return int64(cdb[7])<<8 | int64(cdb[8]) }
 	return append(ops, caw, unmap,
-		plain(0x1b, -1, scsi.Writes, []byte{0x1b, 0x01, 0, 0x0f, 0xf7, 0x07}, d.nothing),
-		plain(0x1e, -1, scsi.Writes, []byte{0x1e, 0, 0, 0, 0x03, 0x07}, d.nothing),
+		&scsi.Op{Code: 0x1b, Action: -1, AccessOf: startStopAccess, Usage: []byte{0x1b, 0x01, 0, 0x0f, 0xf7, 0x07}, Run: d.startStop, Timeout: 60},
+		&scsi.Op{Code: 0x1e, Action: -1, AccessOf: preventAccess, Usage: []byte{0x1e, 0, 0, 0, 0x03, 0x07}, Run: d.prevent},
 		plain(0x25, -1, scsi.Anywhere, []byte{0x25, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0x01, 0x07}, d.readCapacity10),
 		plain(0x37, -1, scsi.Reads, []byte{0x37, 0, 0x1f, 0, 0, 0, 0, 0xff, 0xff, 0x07}, d.readDefects),
 		plain(0xb7, -1, scsi.Reads, []byte{0xb7, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0x07}, d.readDefects),
@@ -106,9 +106,38 @@ func (d *Device) operations() []*scsi.Op {
 	)
 }
 
-// nothing answers what has no meaning for a disk that is always there (START STOP UNIT, PREVENT ALLOW
-// MEDIUM REMOVAL).
-func (d *Device) nothing(_ context.Context, c *scsi.Command) { c.Complete() }
+// startStop carries out START STOP UNIT (SBC-3 5.20). The disk is always there, so that
+// stopping it only flushes it.
+func (d *Device) startStop(ctx context.Context, c *scsi.Command) {
+	const start, eject, noFlush = 0x01, 0x02, 0x04
+	switch flags := c.CDB[4]; {
+	case flags&eject != 0:
+		d.Fail(c, scsi.BadField(4, 1)) // the medium cannot be removed
+	case flags&(start|noFlush) != 0:
+		c.Complete()
+	default:
+		d.Go(ctx, c, func(ctx context.Context) { d.finish(c, d.disk.Flush(ctx), true) })
+	}
+}
+
+// startStopAccess lets everybody start the unit, without a power condition.
+func startStopAccess(cdb []byte) scsi.Access {
+	if cdb[4]&0xf1 == 0x01 {
+		return scsi.Anywhere
+	}
+	return scsi.Writes
+}
+
+// prevent carries out PREVENT ALLOW MEDIUM REMOVAL (SPC-4 6.15): nobody can remove it.
+func (d *Device) prevent(_ context.Context, c *scsi.Command) { c.Complete() }
+
+// preventAccess lets everybody allow it.
+func preventAccess(cdb []byte) scsi.Access {
+	if cdb[4]&0x03 == 0 {
+		return scsi.Anywhere
+	}
+	return scsi.Writes
+}
 
 func (d *Device) writeOne(ctx context.Context, c *scsi.Command) {
 	w := new(writes)

@@ -1,6 +1,7 @@
 package sbc
 
 import (
+	"context"
 	"encoding/binary"
 
 	"sluice/target/scsi"
@@ -49,5 +50,13 @@ func modePages() []*scsi.ModePage {
 // is answered when it survives the death of the daemon, but only a flush makes it survive a
 // loss of power.
 const writeCache = 0x04
+
+// selected flushes what was written while the cache was on, if it is off now.
+func (d *Device) selected(ctx context.Context) error {
+	if !d.writeThroughMode() {
+		return nil
+	}
+	return d.disk.Flush(ctx)
+}
 
 func (d *Device) writeThroughMode() bool { return d.Mode(0x08, 0)&writeCache == 0 }

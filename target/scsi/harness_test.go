@@ -86,6 +86,7 @@ func newRig(t testing.TB, registry Registry) *rig {
 		},
 		Logger: slog.New(slog.DiscardHandler), Registry: registry,
 		Blocks: func() (uint64, uint32) { return 1 << 33, 512 },
+		Logs:   map[byte]func() []byte{0x0d: func() []byte { return []byte{7, 8, 9} }},
 	}, ops, []*ModePage{
 		{Code: 0x08, Default: append([]byte{0x04}, make([]byte, 17)...), Changeable: append([]byte{0x04}, make([]byte, 17)...)},
 		ControlPage(),

@@ -59,9 +59,8 @@ func (u *Unit) inquiry(_ context.Context, c *Command) {
 // standard appends the standard INQUIRY data (SPC-4 6.6.2).
 func (id *Identity) standard(b []byte) []byte {
 	at := len(b)
-	// SPC-4, HiSup and response format 2; implicit target port group support is not claimed.
-	b = append(b, id.Type, 0, 6, 0x12, 0, 0x08 /* 3PC=0, TPGS=0, PROTECT=0 */, 0x10 /* MULTIP */, 0x02 /* CMDQUE */)
-	b[at+5] = 0
+	// SPC-4, HISUP and response format 2; TPGS: the state of a port changes by itself, if at all.
+	b = append(b, id.Type, 0, 6, 0x12, 0, 0x10 /* TPGS */, 0x10 /* MULTIP */, 0x02 /* CMDQUE */)
 	b = pad(b, id.Vendor, 8)
 	b = pad(b, id.Product, 16)
 	b = pad(b, id.Revision, 4)
@@ -92,9 +91,9 @@ func (u *Unit) vpd(page byte) ([]byte, bool) {
 		return []byte(id.Serial), true
 	case 0x83:
 		return id.designators(), true
-	case 0x86: // extended INQUIRY: SIMPSUP, HEADSUP, ORDSUP; no cache is lost by a reset
+	case 0x86: // extended INQUIRY: SIMPSUP, and no more, since tasks are not ordered; V_SUP
 		b := make([]byte, 60)
-		b[1], b[2] = 0x07, 0x01
+		b[1], b[2] = 0x01, 0x01
 		return b, true
 	}
 	if f, ok := id.Pages[page]; ok {

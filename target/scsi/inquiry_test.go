@@ -23,7 +23,7 @@ func TestInquiry(t *testing.T) {
 		evpd, page byte
 		want       string
 	}{
-		{"standard", 0, 0, "000006125b001002" + text("VENDOR  PRODUCT         1.23") + strings.Repeat("00", 22) + "00a00460" + strings.Repeat("00", 12+22)},
+		{"standard", 0, 0, "000006125b101002" + text("VENDOR  PRODUCT         1.23") + strings.Repeat("00", 22) + "00a00460" + strings.Repeat("00", 12+22)},
 		{"supported pages", 1, 0, "00000005 00808386b1"},
 		{"serial number", 1, 0x80, "00800006" + text("serial")},
 		{"identification", 1, 0x83, "008300a6" +
@@ -33,7 +33,7 @@ func TestInquiry(t *testing.T) {
 			"53980020" + text(name+",t,0x0001") + "0000" +
 			"53a80018" + text(name) + "000000" +
 			"0308002c" + text(name+",L,0x0000000000000000") + "0000"},
-		{"extended", 1, 0x86, "0086003c 000701" + strings.Repeat("00", 57)},
+		{"extended", 1, 0x86, "0086003c 000101" + strings.Repeat("00", 57)},
 		{"of the device type", 1, 0xb1, "00b10002 0001"},
 	}
 	for _, tt := range tests {

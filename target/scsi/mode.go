@@ -3,17 +3,26 @@ package scsi
 import (
 	"context"
 	"encoding/binary"
+	"slices"
+	"sync/atomic"
 )
 
 // ModePage is a mode page or subpage (SPC-4 7.5). Values do not include the page header.
 type ModePage struct {
 	Code, Subpage byte
 	Default       []byte
-	Changeable    []byte // bits that MODE SELECT may set
-	current       []byte
+	Changeable    []byte                 // bits that MODE SELECT may set
+	current       atomic.Pointer[[]byte] // never changed, only replaced
 }
 
-func (p *ModePage) reset() { p.current = append([]byte(nil), p.Default...) }
+func (p *ModePage) reset() { p.set(p.Default) }
+
+func (p *ModePage) set(value []byte) {
+	value = slices.Clone(value)
+	p.current.Store(&value)
+}
+
+func (p *ModePage) value() []byte { return *p.current.Load() }
 
 func (p *ModePage) append(b []byte, value []byte) []byte {
 	if p.Subpage != 0 {
@@ -34,24 +43,18 @@ func ControlPage() *ModePage {
 	}
 }
 
-// Mode returns the byte of a mode page's current value, or 0.
+// Mode returns a byte of a mode page's current value, or 0. It takes no lock.
 func (u *Unit) Mode(code byte, at int) byte {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.mode(code, at)
-}
-
-func (u *Unit) mode(code byte, at int) byte {
 	for _, p := range u.pages {
-		if p.Code == code && p.Subpage == 0 && at < len(p.current) {
-			return p.current[at]
+		if value := p.value(); p.Code == code && p.Subpage == 0 && at < len(value) {
+			return value[at]
 		}
 	}
 	return 0
 }
 
 // applyModes brings what is kept apart for speed up to date. The caller holds mu.
-func (u *Unit) applyModes() { u.descriptor.Store(u.mode(0x0a, 0)&0x04 != 0) }
+func (u *Unit) applyModes() { u.descriptor.Store(u.Mode(0x0a, 0)&0x04 != 0) }
 
 // modeSense carries out MODE SENSE (6) and (10) (SPC-4 6.11 and 6.12).
 func (u *Unit) modeSense(_ context.Context, c *Command) {
@@ -81,7 +84,7 @@ func (u *Unit) modeSense(_ context.Context, c *Command) {
 			continue
 		}
 		found = true
-		value := p.current
+		value := p.value()
 		switch control {
 		case 1:
 			value = p.Changeable
@@ -91,7 +94,7 @@ func (u *Unit) modeSense(_ context.Context, c *Command) {
 		b = p.append(b, value)
 	}
 	specific := byte(0x10) // DPOFUA
-	if u.mode(0x0a, 2)&0x08 != 0 {
+	if u.Mode(0x0a, 2)&0x08 != 0 {
 		specific |= 0x80 // write protected
 	}
 	u.mu.Unlock()
@@ -129,7 +132,7 @@ func (u *Unit) appendBlockDescriptor(b []byte, long bool) []byte {
 
 // modeSelect carries out MODE SELECT (6) and (10) (SPC-4 6.9 and 6.10). All of the list is
 // checked before anything of it counts.
-func (u *Unit) modeSelect(_ context.Context, c *Command) {
+func (u *Unit) modeSelect(ctx context.Context, c *Command) {
 	if c.CDB[1]&0x10 == 0 {
 		u.Fail(c, BadField(1, 4)) // PF: vendor-specific pages are not known
 		return
@@ -173,7 +176,20 @@ func (u *Unit) modeSelect(_ context.Context, c *Command) {
 		return
 	}
 	c.Transfer = int64(len(c.Out))
-	c.Complete()
+	if !changed || u.cfg.Selected == nil {
+		c.Complete()
+		return
+	}
+	u.Go(ctx, c, func(ctx context.Context) {
+		err := u.cfg.Selected(ctx)
+		u.Finished(c)
+		if err != nil {
+			u.cfg.Logger.Error("applying mode pages", "error", err)
+			u.Fail(c, Sense{Key: HardwareError, Code: InternalFailure})
+			return
+		}
+		c.Complete()
+	})
 }
 
 // checkDescriptor refuses a block descriptor that would change the length of blocks
@@ -219,7 +235,7 @@ func (u *Unit) selectPages(list []byte, at int) (bad *Sense, changed bool) {
 		}
 		p, first := u.pages[i], at+size-len(value)
 		for k, b := range value {
-			if diff := (b ^ p.current[k]) &^ p.Changeable[k]; diff != 0 {
+			if diff := (b ^ p.value()[k]) &^ p.Changeable[k]; diff != 0 {
 				s := BadParameter(first+k, highest(diff))
 				return &s, false
 			}
@@ -233,8 +249,8 @@ func (u *Unit) selectPages(list []byte, at int) (bad *Sense, changed bool) {
 	}
 	for i, value := range next {
 		if value != nil {
-			changed = changed || string(value) != string(u.pages[i].current)
-			u.pages[i].current = append([]byte(nil), value...)
+			changed = changed || string(value) != string(u.pages[i].value())
+			u.pages[i].set(value)
 		}
 	}
 	return nil, changed

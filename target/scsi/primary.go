@@ -25,12 +25,15 @@ func (u *Unit) primary() []*Op {
 		{Code: 0x16, Action: -1, Usage: []byte{0x16, 0x00, 0, 0, 0, 0x07}, Access: Anywhere, Run: u.reserve},
 		{Code: 0x17, Action: -1, Usage: []byte{0x17, 0x00, 0, 0, 0, 0x07}, Access: Anywhere, Exempt: true, Run: u.release},
 		{Code: 0x1a, Action: -1, Usage: []byte{0x1a, 0x08, 0xff, 0xff, 0xff, 0x07}, Access: Reads, Run: u.modeSense},
-		{Code: 0x1d, Action: -1, Usage: []byte{0x1d, 0xf7, 0, 0xff, 0xff, 0x07}, Access: Writes, Run: u.diagnostic},
+		{Code: 0x1d, Action: -1, Usage: []byte{0x1d, 0xf7, 0, 0xff, 0xff, 0x07}, Access: Writes, Run: u.sendDiagnostic},
+		{Code: 0x1c, Action: -1, Usage: []byte{0x1c, 0x01, 0xff, 0xff, 0xff, 0x07}, Access: Reads, Run: u.receiveDiagnostic},
+		{Code: 0x4d, Action: -1, Usage: []byte{0x4d, 0, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0x07}, Access: Anywhere, Exempt: true, Run: u.logSense},
 		{Code: 0x55, Action: -1, Usage: []byte{0x55, 0x11, 0, 0, 0, 0, 0, 0xff, 0xff, 0x07}, Access: Writes, Out: list(10), Run: u.modeSelect},
 		{Code: 0x56, Action: -1, Usage: []byte{0x56, 0x00, 0, 0, 0, 0, 0, 0, 0, 0x07}, Access: Anywhere, Run: u.reserve},
 		{Code: 0x57, Action: -1, Usage: []byte{0x57, 0x00, 0, 0, 0, 0, 0, 0, 0, 0x07}, Access: Anywhere, Exempt: true, Run: u.release},
 		{Code: 0x5a, Action: -1, Usage: []byte{0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0x07}, Access: Reads, Run: u.modeSense},
 		{Code: 0xa0, Action: -1, Usage: []byte{0xa0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0x07}, Access: Anywhere, Exempt: true, Run: u.reportLUNs},
+		{Code: 0xa3, Action: 0x0a, Usage: []byte{0xa3, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0x07}, Access: Anywhere, Exempt: true, Run: u.reportPortGroups},
 		{Code: 0xa3, Action: 0x0c, Usage: []byte{0xa3, 0x1f, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0x07}, Access: Reads, Run: u.reportOps},
 		{Code: 0xa3, Action: 0x0d, Usage: []byte{0xa3, 0x1f, 0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0x07}, Access: Reads, Run: u.reportTMFs},
 	}
@@ -71,15 +74,6 @@ func (u *Unit) requestSense(_ context.Context, c *Command) {
 	u.mu.Unlock()
 	c.In = s.Append(c.In[:0], c.CDB[1]&1 != 0)
 	u.Answer(c, int(c.CDB[4]))
-}
-
-// diagnostic runs the default self test, which finds nothing (SPC-4 6.42).
-func (u *Unit) diagnostic(_ context.Context, c *Command) {
-	if c.CDB[1]&0xf0 != 0 || binary.BigEndian.Uint16(c.CDB[3:]) != 0 {
-		u.Fail(c, BadField(1, 7))
-		return
-	}
-	c.Complete()
 }
 
 // reportLUNs lists LUN 0, the only one of a target (SPC-4 6.33).

@@ -53,6 +53,11 @@ type Config struct {
 	// Blocks returns the number and the length of blocks for the block descriptor of MODE
 	// SENSE; nil: there is none.
 	Blocks func() (blocks uint64, size uint32)
+	// Selected is called in a goroutine when MODE SELECT has changed mode pages, before that is
+	// answered; nil: nothing is to be done.
+	Selected func(ctx context.Context) error
+	// Logs are the log pages of the device type: page code and parameters.
+	Logs map[byte]func() []byte
 }
 
 // Unit is what every device server shares: dispatching, unit attentions, reservations,
