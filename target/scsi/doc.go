@@ -8,10 +8,30 @@
 // reservations; how much data-out it takes. A disk is package sbc; a tape drive or a medium
 // changer would be its sibling.
 //
-// The life of a command: the transport fills a Command and submits it with others that
-// arrived together. Unit.Admit looks it up, reports a unit attention that is due, checks
-// reservations and reserved bits; the operation's Run completes it at once, or passes it to
-// Unit.Go, which runs it in a goroutine that Abort can cancel. Complete gives it back.
+// # The life of a command
 //
-// While no unit attention is due and nothing is reserved, admitting a command takes no lock.
+//	transport      fills a Command, and submits it with others that arrived together
+//	Unit.Admit     looks it up; reports a unit attention that is due instead; checks
+//	               reservations, then reserved bits
+//	Op.Run         completes it at once, or passes it to
+//	Unit.Go        which runs it in a goroutine that Unit.Abort can cancel, until
+//	Unit.Finished  says that it touches nothing any more
+//	Complete       gives it back, once: with an answer (Unit.Answer), with sense data
+//	               (Unit.Fail), or as it is
+//
+// While no unit attention is due and nothing is reserved, admitting a command takes no lock;
+// mode pages are read without one at any time.
+//
+// # Reservations
+//
+// The state of persistent reservations is a plain value (registrations), and PERSISTENT
+// RESERVE OUT a function from one such value to the next and to the unit attentions that come of
+// it. It runs in a goroutine: the next value is saved first, where the initiator asked for
+// that, and then put in the place of the one before. If it cannot be saved nothing has changed.
+// Initiators are known by their port (name and ISID), so that their registrations outlive
+// sessions. RESERVE and RELEASE of SPC-2 work, too, and end with the session.
+//
+// PREEMPT AND ABORT is how clusters fence off a node that has gone astray. It is answered when no
+// command of that node can reach the medium any more: those that run are cancelled and waited
+// for; those that were admitted but have not begun are asked again (Unit.Enter, Unit.Go).
 package scsi
