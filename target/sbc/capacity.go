@@ -52,8 +52,8 @@ func (d *Device) lbaStatus(ctx context.Context, c *scsi.Command) {
 				d.finish(c, err, false)
 				return
 			}
-			count := min(uint64(n)/sector, 1<<32-1)
-			status := byte(1) // deallocated
+			count := min(max(uint64(n)/sector, 1), end-at, 1<<32-1) // never 0, whatever the disk says
+			status := byte(1)                                       // deallocated
 			if mapped {
 				status = 0
 			}

@@ -94,3 +94,58 @@ func TestReservedDisk(t *testing.T) {
 		}
 	}
 }
+
+// TestFencedWrite lets a cluster fence an initiator off between the admission of its write and
+// the end of its batch: the disk never sees the write.
+func TestFencedWrite(t *testing.T) {
+	keys := func(key, newKey byte) []byte {
+		return append([]byte{0, 0, 0, 0, 0, 0, 0, key, 0, 0, 0, 0, 0, 0, 0, newKey}, make([]byte, 8)...)
+	}
+	register, reserve := []byte{0x5f, 0, 0, 0, 0, 0, 0, 0, 24, 0}, []byte{0x5f, 1, 1, 0, 0, 0, 0, 0, 24, 0}
+	preemptAndAbort := []byte{0x5f, 5, 1, 0, 0, 0, 0, 0, 24, 0}
+	for _, fence := range []bool{false, true} {
+		r := newRig(t)
+		peer := &scsi.Nexus{Initiator: "iqn.2026-01.test:peer", Portal: 1}
+		r.good(register, keys(0, 1), 0)
+		r.good(reserve, keys(1, 0), 0)
+		mine := r.n
+		r.n = peer
+		r.good(register, keys(0, 2), 0)
+		r.n = mine
+		r.ram.history()
+		r.ram.hook = func(_ context.Context, op string, _ bool) error {
+			if op == "read" && fence {
+				x := command(r.d, peer, preemptAndAbort, keys(2, 1), 0)
+				r.d.Submit(t.Context(), []*scsi.Command{&x.Command})
+				if got := x.wait(t).verdict(); got != "good" {
+					t.Error(got)
+				}
+			}
+			return nil
+		}
+		write := command(r.d, mine, cdb10(0x2a, 0, 5, 1), sectorOf(1), 0)
+		read := command(r.d, mine, cdb10(0x28, 0, 0, 1), nil, sector) // in the course of which it is fenced off
+		r.submit(write, read)
+		want, calls := "good", []string{"read 0+1", "write 5+1"}
+		if fence {
+			want, calls = "status 18", calls[:1]
+		}
+		if got := r.ram.history(); write.verdict() != want || !slices.Equal(got, calls) {
+			t.Errorf("fenced off: %v: %s, and the disk saw %q", fence, write.verdict(), got)
+		}
+	}
+}
+
+// vague is a disk that does not say how much of it is alike.
+type vague struct{ *ramDisk }
+
+func (vague) Mapped(context.Context, int64) (bool, int64, error) { return true, 0, nil }
+
+// TestVagueDisk: GET LBA STATUS ends nevertheless.
+func TestVagueDisk(t *testing.T) {
+	r := newRig(t)
+	r.d.disk = vague{r.ram}
+	if got := len(r.good(cdb16(0x9e, 0x12, 0, 40), nil, 40).In); got != 40 {
+		t.Errorf("%d bytes", got)
+	}
+}
