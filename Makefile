@@ -56,9 +56,9 @@ fuzz: ## every fuzzer for FUZZTIME
 crash: build ## kill -9 under load, N times each test
 	SLUICE_CRASHES=$(N) $(GO) test -v -count 1 -timeout 0 ./test/crash
 
-bench: build ## against tgt, istgt and s3backer; QUICK=1 takes two minutes; writes docs/PERFORMANCE.md
+bench: build ## against tgt, istgt and s3backer; QUICK=1 takes two minutes; PART=local|remote|bulk|costs; writes docs/PERFORMANCE.md
 	@test/setup.sh bench
-	SLUICE_BENCH=$(if $(QUICK),quick,full) SLUICE_BIN=$(CURDIR)/bin/sluice $(GO) test -v -count 1 -timeout 0 ./test/bench
+	SLUICE_BENCH_PART=$(PART) SLUICE_BENCH=$(if $(QUICK),quick,full) SLUICE_BIN=$(CURDIR)/bin/sluice $(GO) test -v -count 1 -timeout 0 ./test/bench
 
 clean: ## what building and testing left in this directory
 	rm -rf bin run

@@ -68,13 +68,26 @@ func TestBench(t *testing.T) {
 	var out strings.Builder
 	fmt.Fprintf(&out, "Measured %s by `make bench` on: %s. Medians of %d alternating runs of %g s, in parentheses half the spread; client, targets and S3 server share the CPUs.\n",
 		time.Now().UTC().Format("2006-01-02"), machine(), s.rounds, s.seconds)
-	out.WriteString(benchLocal(t, s))
-	server := s3server.Start(t)
-	out.WriteString(benchRemote(t, s, server))
-	out.WriteString(benchBulk(t, s, server))
-	out.WriteString(benchCosts(t, s, server))
+	part := os.Getenv("SLUICE_BENCH_PART") // only this one; it is printed, not written
+	var server *s3server.Server
+	if part != "local" {
+		server = s3server.Start(t)
+	}
+	for _, p := range []struct {
+		name string
+		run  func() string
+	}{
+		{"local", func() string { return benchLocal(t, s) }},
+		{"remote", func() string { return benchRemote(t, s, server) }},
+		{"bulk", func() string { return benchBulk(t, s, server) }},
+		{"costs", func() string { return benchCosts(t, s, server) }},
+	} {
+		if part == "" || part == p.name {
+			out.WriteString(p.run())
+		}
+	}
 	fmt.Println(out.String())
-	if !quick {
+	if !quick && part == "" {
 		if err := replaceTables(filepath.Join(harness.Root(t), "docs", "PERFORMANCE.md"), out.String()); err != nil {
 			t.Fatal(err)
 		}
