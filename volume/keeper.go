@@ -27,7 +27,7 @@ const (
 	rootShare = 25
 )
 
-// sealer seals what is old and checkpoints the map until ctx ends. It never waits for the
+// sealer seals what is old, syncs what is sealed and checkpoints the map until ctx ends. It never waits for the
 // bucket. The map is checkpointed up to a segment already.
 func (v *Volume) sealer(ctx context.Context, checkpointed segment.ID) {
 	tick := time.NewTicker(min(time.Second, v.opts.SealAfter))
@@ -43,8 +43,11 @@ func (v *Volume) sealer(ctx context.Context, checkpointed segment.ID) {
 		if o := v.open; o != nil && !o.since.IsZero() && time.Since(o.since) >= v.opts.SealAfter {
 			v.rotate()
 		}
-		sealed := v.sealed
+		sealed, appends := v.sealed, v.sealedAppends
 		v.mu.Unlock()
+		// Uploads and flushes find less to sync, and less is lost with the power. An error
+		// has stopped the volume.
+		_ = v.syncTo(ctx, appends)
 		if sealed-checkpointed < checkpointEvery && !v.m.NeedsCheckpoint() {
 			continue
 		}

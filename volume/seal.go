@@ -72,7 +72,7 @@ func (v *Volume) rotate() {
 	if o == nil || o.since.IsZero() {
 		return
 	}
-	v.open, v.sealed = nil, o.seg.ID
+	v.open, v.sealed, v.sealedAppends = nil, o.seg.ID, v.appends
 	if v.rootDue && v.frozen == nil {
 		// Just here the map is the state after a whole number of segments.
 		v.frozen, v.rootDue = v.m.Freeze(o.seg.ID), false

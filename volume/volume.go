@@ -61,9 +61,11 @@ type Volume struct {
 	last     segment.ID   // the newest segment ID given to a file
 	sealed   segment.ID   // the newest sealed segment
 	unsynced []*openSegment
-	appends  uint64 // counts appends, to tell a flush what it must cover
-	frozen   *blockmap.Frozen
-	rootDue  bool // the next rotation freezes the map for a root
+	// sealedAppends is what appends was when the newest sealed segment was sealed.
+	sealedAppends uint64
+	appends       uint64 // counts appends, to tell a flush what it must cover
+	frozen        *blockmap.Frozen
+	rootDue       bool // the next rotation freezes the map for a root
 
 	spares chan spare // one prepared file, or none yet
 
