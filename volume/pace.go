@@ -13,6 +13,8 @@ const (
 	// mostly waiting, there is little to give way with.
 	paceFactor  = 32
 	paceLongest = time.Second
+	// paceLook is how often a resting worker looks whether there are still writes.
+	paceLook = 20 * time.Millisecond
 )
 
 // rest returns how long an uploader rests after an upload that took so long, with the
@@ -26,14 +28,23 @@ func rest(took time.Duration, fill float64) time.Duration {
 	return min(time.Duration(float64(took)*paceFactor*(1-fill/paceUntil)), paceLongest)
 }
 
-// pace rests after an upload if writes came in while it ran. Appends were at before when it began.
-func (v *Volume) pace(ctx context.Context, took time.Duration, before uint64) error {
-	v.mu.Lock()
-	writing := v.appends != before
-	v.mu.Unlock()
-	if !writing {
-		return nil
-	}
+// pace rests after an upload for as long as writes keep coming in. Appends were at seen when
+// the upload began.
+func (v *Volume) pace(ctx context.Context, took time.Duration, seen uint64) error {
 	used, limit := v.opts.Buffer.Usage()
-	return sleep(ctx, rest(took, float64(used)/float64(limit)))
+	left := rest(took, float64(used)/float64(limit))
+	for left > 0 {
+		v.mu.Lock()
+		now := v.appends
+		v.mu.Unlock()
+		if now == seen {
+			return nil
+		}
+		seen = now
+		if err := sleep(ctx, min(left, paceLook)); err != nil {
+			return err
+		}
+		left -= paceLook
+	}
+	return nil
 }
