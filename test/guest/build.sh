@@ -11,8 +11,8 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${SLUICE_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sluice-test}/guest
 suite=${SLUICE_GUEST_SUITE:-bookworm}
-user_land=open-iscsi,e2fsprogs,xfsprogs,fio,util-linux,iproute2,kmod,sg3-utils,busybox-static
-modules=(iscsi_tcp sd_mod sg xfs ext4 crc32c_generic)
+user_land=open-iscsi,e2fsprogs,xfsprogs,fio,util-linux,iproute2,kmod,sg3-utils,busybox-static,multipath-tools,dmsetup,udev
+modules=(iscsi_tcp sd_mod sg xfs ext4 crc32c_generic dm_multipath dm_round_robin)
 qemu_modules=(virtio_pci virtio_net)
 
 say() { echo "guest: $*" >&2; }
