@@ -59,25 +59,26 @@ type conn struct {
 	gone    chan struct{} // closed when run has ended
 	closing atomic.Bool   // the socket is closed, or about to be
 
-	mu       sync.Mutex          // protects the rest, and the fields of commands that say so
-	reason   error               // why the target closes the connection
-	tasks    map[uint32]*command // commands that have not ended, by initiator task tag
-	waiting  []*command          // of those, the ones that wait for memory, in order
-	ghosts   [64]uint32          // task tags whose late Data-Out is to be swallowed
-	ghost    int                 // index of the oldest
-	queue    []reply             // what to send next
-	farewell *control            // what to send when all commands have ended
-	spare    []reply             // the other array of queue
-	queued   int                 // bytes of data-in in queue
-	control  int                 // bytes of data in queue that no command stands for
-	corked   bool                // the reader will send the queue when its batch is done
-	writing  bool                // somebody has the writer's role
-	sending  int                 // how many calls of submit are under way
-	retry    bool                // Abort may have missed a command that was being submitted
-	nextTTT  uint32              // of R2Ts and pings
-	broken   bool                // nothing can be sent any more
-	changed  sync.Cond           // signalled when tasks, queue or writing get less, if awaited
-	awaiting int                 // who waits for changed
+	mu        sync.Mutex          // protects the rest, and the fields of commands that say so
+	reason    error               // why the target closes the connection
+	tasks     map[uint32]*command // commands that have not ended, by initiator task tag
+	waiting   []*command          // of those, the ones that wait for memory, in order
+	ghosts    [64]uint32          // task tags whose late Data-Out is to be swallowed
+	ghost     int                 // index of the oldest
+	queue     []reply             // what to send next
+	farewell  *control            // what to send when all commands have ended
+	dismissed bool                // the target ends the session, and has set farewell
+	spare     []reply             // the other array of queue
+	queued    int                 // bytes of data-in in queue
+	control   int                 // bytes of data in queue that no command stands for
+	corked    bool                // the reader will send the queue when its batch is done
+	writing   bool                // somebody has the writer's role
+	sending   int                 // how many calls of submit are under way
+	retry     bool                // Abort may have missed a command that was being submitted
+	nextTTT   uint32              // of R2Ts and pings
+	broken    bool                // nothing can be sent any more
+	changed   sync.Cond           // signalled when tasks, queue or writing get less, if awaited
+	awaiting  int                 // who waits for changed
 
 	// The writer's own.
 	out    vector
@@ -118,7 +119,7 @@ func (c *conn) run(ctx context.Context) {
 	if err == nil {
 		err = c.protect(c.fullFeaturePhase)
 	}
-	polite := c.ses == nil || errors.Is(err, errLoggedOut) || errors.Is(err, errProtocol) // it has been told
+	polite := c.ses == nil || errors.Is(err, errLoggedOut) || errors.Is(err, errProtocol) || c.isDismissed() // it has been told
 	c.windUp(polite)
 	if c.ses != nil {
 		c.srv.end(c.ses, c)

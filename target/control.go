@@ -1,11 +1,6 @@
 package target
 
-import (
-	"context"
-	"time"
-
-	"sluice/target/pdu"
-)
+import "sluice/target/pdu"
 
 // maxRejectLog is how many rejected PDUs of one connection are logged.
 const maxRejectLog = 10
@@ -57,27 +52,6 @@ func (c *conn) newTTT() uint32 {
 		c.nextTTT = 1
 	}
 	return c.nextTTT
-}
-
-// askForLogout tells the initiator that it should log out before ctx ends (RFC 7143
-// 11.9.1, event 1). One that has not even logged in is disconnected.
-func (c *conn) askForLogout(ctx context.Context) {
-	c.srv.mu.Lock()
-	pending := c.isPending
-	c.srv.mu.Unlock()
-	if pending || c.ses == nil {
-		c.kill(errShutdown)
-		return
-	}
-	seconds := 10
-	if end, ok := ctx.Deadline(); ok {
-		seconds = int(min(max(time.Until(end)/time.Second, 1), 3600))
-	}
-	ctl := c.srv.newControl()
-	a := pdu.Async{Event: pdu.AsyncLogoutRequest, Param3: uint16(seconds)}
-	a.Marshal(&ctl.h)
-	ctl.status = true
-	c.enqueue(ctl)
 }
 
 // onLogout ends the session (RFC 7143 11.14). The response goes out when no command runs

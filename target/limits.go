@@ -10,6 +10,7 @@ type Limits struct {
 	LoginTime     time.Duration // from accept to the end of the login; default 15 s
 	PingAfter     time.Duration // silence after which a ping is sent, and again that long until the connection is dropped; default 30 s
 	WriteTime     time.Duration // that one write to an initiator may take; default 60 s
+	LogoutTime    time.Duration // that initiators have to log out of a target that is removed; default 3 s
 	CommandWindow int           // commands that one session may have in flight; default 128
 	SessionMemory int           // bytes of data buffers that one session may fill before its transfers wait for each other; default 64 MiB
 	MaxTransfer   int           // bytes of data-out of one command, at most SessionMemory; default 32 MiB
@@ -32,6 +33,7 @@ func (l Limits) withDefaults() Limits {
 	duration(&l.LoginTime, 15*time.Second)
 	duration(&l.PingAfter, 30*time.Second)
 	duration(&l.WriteTime, 60*time.Second)
+	duration(&l.LogoutTime, 3*time.Second)
 	number(&l.CommandWindow, 128)
 	number(&l.SessionMemory, 64<<20)
 	number(&l.MaxTransfer, 32<<20)

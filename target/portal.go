@@ -136,22 +136,35 @@ func hostOf(a net.Addr) string {
 }
 
 // Shutdown stops the server: it closes the portals, asks all initiators to log out
-// (RFC 7143 11.9.1), waits for that until ctx ends, and then closes what is left. When it
-// returns, no command is running; unless ctx ended first, all have been answered. It
-// returns the error of ctx in the other case.
+// (RFC 7143 11.9.1), waits for that until ctx ends, and then tells those that are left that
+// they are disconnected. When it returns, no command is running; unless ctx ended first, all
+// have been answered. It returns the error of ctx in the other case. With a ctx that has
+// ended already it closes everything at once.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
 	for l := range s.listeners {
 		_ = l.Close() // accept tells of failures
 	}
-	conns := make([]*conn, 0, len(s.conns))
+	var strangers []*conn // that have not logged in
 	for c := range s.conns {
-		conns = append(conns, c)
+		if c.isPending {
+			strangers = append(strangers, c)
+		}
 	}
 	s.mu.Unlock()
-	for _, c := range conns {
-		c.askForLogout(ctx)
+	for _, c := range strangers {
+		c.kill(errShutdown)
+	}
+	within := 10 * time.Second
+	if end, ok := ctx.Deadline(); ok {
+		within = time.Until(end)
+	}
+	asked := ctx.Err() == nil
+	for _, ses := range s.sessionsOf("") {
+		if asked {
+			s.running.Go(func() { ses.conn.Load().askForLogout(within) })
+		}
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -163,8 +176,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	for _, c := range conns {
-		c.kill(errShutdown)
+	for _, ses := range s.sessionsOf("") {
+		if asked {
+			ses.dismiss(errShutdown)
+		} else {
+			ses.drop(errShutdown)
+		}
 	}
 	<-ended
 	return fmt.Errorf("wait for initiators to log out: %w", ctx.Err())

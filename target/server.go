@@ -151,8 +151,9 @@ func (s *Server) AddTarget(t Target) error {
 	return nil
 }
 
-// RemoveTarget hides a target, closes its sessions, and waits until all of their commands
-// have ended, or ctx has. It is an error if there is no such target.
+// RemoveTarget hides a target, asks its initiators to log out, gives them Limits.LogoutTime
+// for that, closes the sessions that are left, and waits until all of their commands have
+// ended, or ctx has. It is an error if there is no such target.
 func (s *Server) RemoveTarget(ctx context.Context, name string) error {
 	name, err := login.NormalizeName(name)
 	if err != nil {
@@ -165,9 +166,8 @@ func (s *Server) RemoveTarget(ctx context.Context, name string) error {
 	if !ok {
 		return fmt.Errorf("remove target %q: not found", name)
 	}
-	_, err = s.DropSessions(ctx, name, func(SessionInfo) bool { return true })
-	if err != nil {
-		return fmt.Errorf("remove target %q: %w", name, err)
+	if err := s.partWith(ctx, s.sessionsOf(name), errRemoved, s.limits.LogoutTime); err != nil {
+		return fmt.Errorf("remove target %q: wait for the end of its sessions: %w", name, err)
 	}
 	return nil
 }
@@ -184,22 +184,17 @@ func (s *Server) Sessions(target string) []SessionInfo {
 }
 
 // DropSessions closes those sessions of a target (of all, if it is empty) for which match
-// is true, and waits until their commands have ended, or ctx has. It returns how many they
-// were.
+// is true, telling their initiators, and waits until their commands have ended, or ctx has.
+// It returns how many they were.
 func (s *Server) DropSessions(ctx context.Context, target string, match func(SessionInfo) bool) (int, error) {
 	var dropped []*session
 	for _, ses := range s.sessionsOf(target) {
 		if match(ses.info()) {
-			ses.drop(errDropped)
 			dropped = append(dropped, ses)
 		}
 	}
-	for _, ses := range dropped {
-		select {
-		case <-ses.gone:
-		case <-ctx.Done():
-			return len(dropped), fmt.Errorf("wait for the end of a session of %s: %w", ses.initiator, ctx.Err())
-		}
+	if err := s.partWith(ctx, dropped, errDropped, 0); err != nil {
+		return len(dropped), fmt.Errorf("wait for the end of %d sessions: %w", len(dropped), err)
 	}
 	return len(dropped), nil
 }

@@ -15,6 +15,7 @@ import (
 // Reasons for which the target itself closes a connection.
 var (
 	errDropped    = errors.New("the session was closed by the administrator")
+	errRemoved    = errors.New("the target was removed")
 	errShutdown   = errors.New("the server shuts down")
 	errReinstated = errors.New("the initiator has logged in again")
 	errColdReset  = errors.New("the target was reset")
@@ -83,12 +84,17 @@ func (ses *session) info() SessionInfo {
 }
 
 // drop closes the session for a reason of the target's; it ends soon.
-func (ses *session) drop(reason error) {
+func (ses *session) drop(reason error) { ses.last().kill(reason) }
+
+// dismiss does so politely: see conn.dismiss.
+func (ses *session) dismiss(reason error) { ses.last().dismiss(reason) }
+
+// last returns the connection of the session, and sees to it that no other takes its place.
+func (ses *session) last() *conn {
 	ses.srv.mu.Lock()
+	defer ses.srv.mu.Unlock()
 	ses.dropped = true
-	c := ses.conn.Load()
-	ses.srv.mu.Unlock()
-	c.kill(reason)
+	return ses.conn.Load()
 }
 
 // open makes the session of a connection whose login has succeeded, or gives it the

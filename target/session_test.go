@@ -290,7 +290,7 @@ func TestDiscovery(t *testing.T) {
 
 // TestRunTimeChanges: targets and sessions come and go while the server runs.
 func TestRunTimeChanges(t *testing.T) {
-	r := newRig(t, true, Options{})
+	r := newRig(t, true, Options{Limits: Limits{LogoutTime: time.Millisecond}})
 	i := r.login("HeaderDigest=CRC32C")
 	i.write(0, 1, true, make([]byte, sector))
 	i.good()
@@ -383,18 +383,16 @@ func TestShutdownDoesNotWaitForever(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, false, Options{})
 		i := r.login()
-		go func() {
-			for {
-				if _, _, err := i.tryReceive(); err != nil {
-					return
-				}
-			}
-		}()
+		events := i.events()
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		begin := time.Now()
 		if err := r.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != 5*time.Second {
 			t.Fatalf("after %v: %v", time.Since(begin), err)
+		}
+		want := []pdu.AsyncEvent{pdu.AsyncLogoutRequest, pdu.AsyncDropSession}
+		if got := <-events; !slices.Equal(got, want) {
+			t.Fatalf("it was told of events %v, expected %v", got, want)
 		}
 	})
 }

@@ -107,7 +107,7 @@ func (f *taskFunction) finish(result pdu.TaskResult) {
 		if f.p.Function == pdu.TaskTargetColdReset { // it ends all sessions (RFC 7143 11.5.1)
 			ctl.sent = func() {
 				for _, ses := range c.srv.sessionsOf(t.Name) {
-					ses.drop(errColdReset)
+					ses.dismiss(errColdReset)
 				}
 			}
 		}
