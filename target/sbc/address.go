@@ -72,9 +72,12 @@ func (d *Device) checkWrite(c *scsi.Command) bool {
 }
 
 func (d *Device) writable(c *scsi.Command) bool {
-	if d.Mode(0x0a, 2)&0x08 != 0 { // SWP
+	if d.writeProtected() {
 		d.Fail(c, scsi.Sense{Key: scsi.DataProtect, Code: scsi.WriteProtected})
 		return false
 	}
 	return true
 }
+
+// writeProtected tells whether an initiator has set SWP (SPC-4 7.5.7).
+func (d *Device) writeProtected() bool { return d.Mode(0x0a, 2)&0x08 != 0 }

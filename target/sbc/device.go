@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"sluice/target/scsi"
@@ -15,6 +16,7 @@ import (
 // Geometry of every disk: sectors of 512 bytes on physical blocks of 4096.
 const (
 	sector         = 512
+	block          = 4096
 	physExponent   = 3    // 2^3 sectors in a physical block
 	maxTransfer    = 8192 // sectors in one command: 4 MiB
 	bestTransfer   = 2048 // 1 MiB
@@ -33,19 +35,32 @@ type Options struct {
 	Target   string   // iSCSI name of the target that it is a LUN of
 	Revision string   // of the product, up to 4 characters
 	Registry scsi.Registry
+	Peers    Peers   // nil: a copy is always inside this disk
+	Tokens   *Tokens // of all disks of the gateway; nil: of this disk alone
 	Logger   *slog.Logger
 }
 
 // Device is a disk as SBC-3 describes it. It implements scsi.LogicalUnit.
 type Device struct {
 	*scsi.Unit
-	disk Disk
-	log  *slog.Logger
+	disk      Disk
+	log       *slog.Logger
+	naa       [16]byte // its designator
+	peers     Peers
+	shared    *Tokens
+	maxAtomic uint64 // sectors of one atomic write; 0: there are none
 
 	// exclusive is held shared by writes, and exclusively by commands that read, compare or
 	// combine, and write as one (COMPARE AND WRITE, ORWRITE).
 	exclusive sync.RWMutex
-	batches   sync.Pool
+	// wholes is odd while a write is under way that reads are to see whole; it only grows.
+	wholes  atomic.Uint64
+	batches sync.Pool
+
+	tokens  atomic.Int32  // how many Tokens has of this disk
+	jobs    jobs          // third-party copies
+	copying chan struct{} // holds an element for each copy to this disk under way
+	pieces  sync.Pool     // of buffers for them
 }
 
 // New returns the device server of a disk.
@@ -53,14 +68,22 @@ func New(o Options) (*Device, error) {
 	if size := o.Disk.Size(); size < sector {
 		return nil, fmt.Errorf("a disk of %d bytes: it needs a sector at least", size)
 	}
-	d := &Device{disk: o.Disk, log: o.Logger}
+	d := &Device{
+		disk: o.Disk, log: o.Logger, peers: o.Peers, shared: o.Tokens, maxAtomic: maxAtomic(o.Disk),
+		copying: make(chan struct{}, copySlots),
+	}
+	if d.shared == nil {
+		d.shared = NewTokens()
+	}
 	d.batches.New = func() any { return new(writes) }
+	d.pieces.New = func() any { return new([copyPiece]byte) }
 	id := scsi.Identity{
-		Type: 0, Vendor: "SLUICE", Product: "VOLUME", Revision: o.Revision,
+		Type: 0, Copies: true, Vendor: "SLUICE", Product: "VOLUME", Revision: o.Revision,
 		Serial: hex.EncodeToString(o.ID[:]), NAA: o.ID, Target: o.Target,
 		Versions: []uint16{0x00a0 /* SAM-5 */, 0x0960 /* iSCSI */, 0x0460 /* SPC-4 */, 0x04c0 /* SBC-3 */},
-		Pages:    map[byte]func() []byte{0xb0: blockLimits, 0xb1: characteristics, 0xb2: provisioning},
+		Pages:    map[byte]func() []byte{0x8f: copyPage, 0xb0: d.blockLimits, 0xb1: characteristics, 0xb2: provisioning},
 	}
+	d.naa = id.Designator()
 	var err error
 	d.Unit, err = scsi.NewUnit(scsi.Config{
 		Identity: id, Logger: o.Logger, Registry: o.Registry,
@@ -74,6 +97,17 @@ func (d *Device) sectors() uint64 { return uint64(d.disk.Size() / sector) }
 
 // Resized tells all initiators that the capacity has changed.
 func (d *Device) Resized() { d.Attention(nil, scsi.CapacityChanged) }
+
+// Close lets no other disk copy from this one or to it any more, waits until those that do have
+// ended, or until ctx has, and forgets the tokens of this disk. The disk's own commands are the
+// transport's business.
+func (d *Device) Close(ctx context.Context) error {
+	d.shared.drop(d)
+	if err := d.Expel(ctx); err != nil {
+		return fmt.Errorf("waiting for copies by other disks: %w", err)
+	}
+	return nil
+}
 
 // writes are the plain writes of one batch, which go to the disk as one.
 type writes struct {
@@ -144,9 +178,7 @@ func (d *Device) writeThrough(ctx context.Context, p []byte, off int64) error {
 
 // put writes at one place, and waits where it has to.
 func (d *Device) put(ctx context.Context, p []byte, off int64) error {
-	d.exclusive.RLock()
-	defer d.exclusive.RUnlock() // also if the disk panics
-	return d.disk.Write(ctx, [][]byte{p}, []int64{off}, true)
+	return d.changing(off, int64(len(p)), func() error { return d.disk.Write(ctx, [][]byte{p}, []int64{off}, true) })
 }
 
 // writeNow writes a batch if that need not wait.
@@ -159,6 +191,9 @@ func (d *Device) writeNow(ctx context.Context, w *writes) error {
 		return syscall.EAGAIN
 	}
 	defer d.Leave()
+	for i, p := range w.bufs {
+		d.changed(w.offs[i], int64(len(p)))
+	}
 	return d.disk.Write(ctx, w.bufs, w.offs, false)
 }
 
@@ -193,12 +228,12 @@ func (d *Device) read(ctx context.Context, c *scsi.Command) {
 		return
 	}
 	c.In = c.Buffer(int(n))
-	err := d.disk.Read(ctx, c.In, a.offset(), false)
+	err := d.steady(ctx, c.In, a.offset())
 	if !errors.Is(err, syscall.EAGAIN) {
 		d.answer(c, err, false)
 		return
 	}
-	d.Go(ctx, c, func(ctx context.Context) { d.finish(c, d.disk.Read(ctx, c.In, a.offset(), true), false) })
+	d.Go(ctx, c, func(ctx context.Context) { d.finish(c, d.fetch(ctx, c.In, a.offset()), false) })
 }
 
 // finish completes a command that Go runs.
@@ -213,24 +248,38 @@ func (d *Device) answer(c *scsi.Command, err error, writing bool) {
 		c.Complete()
 		return
 	}
-	switch {
-	case errors.Is(err, context.Canceled):
+	if errors.Is(err, context.Canceled) {
 		c.Status, c.In = scsi.TaskAborted, nil
 		c.Complete()
 		return
-	case errors.Is(err, ErrNotReady):
-		d.Fail(c, scsi.Sense{Key: scsi.NotReady, Code: scsi.BecomingReady})
-		return
 	}
-	d.log.Error("I/O failed", "cdb", hex.EncodeToString(c.CDB), "error", err)
+	d.logFailure(c, err)
+	d.Fail(c, senseOf(err, writing))
+}
+
+func (d *Device) logFailure(c *scsi.Command, err error) {
+	if !errors.Is(err, ErrNotReady) {
+		d.log.Error("I/O failed", "cdb", hex.EncodeToString(c.CDB), "error", err)
+	}
+}
+
+// senseOf is the sense data for an error of a disk. INFORMATION is the sector that failed, if the
+// disk says which one it was (SBC-3 4.18.1).
+func senseOf(err error, writing bool) scsi.Sense {
 	s := scsi.Sense{Key: scsi.MediumError, Code: scsi.UnrecoveredReadError}
+	var at Located
 	switch {
+	case errors.Is(err, ErrNotReady):
+		return scsi.Sense{Key: scsi.NotReady, Code: scsi.BecomingReady}
 	case writing && errors.Is(err, syscall.ENOSPC):
-		s = scsi.Sense{Key: scsi.DataProtect, Code: scsi.SpaceAllocationFailed}
+		return scsi.Sense{Key: scsi.DataProtect, Code: scsi.SpaceAllocationFailed}
 	case writing && errors.Is(err, syscall.EROFS):
-		s = scsi.Sense{Key: scsi.DataProtect, Code: scsi.WriteProtected}
+		return scsi.Sense{Key: scsi.DataProtect, Code: scsi.WriteProtected}
 	case writing:
 		s.Code = scsi.WriteError
 	}
-	d.Fail(c, s)
+	if errors.As(err, &at) {
+		s.Info, s.HasInfo = uint64(at.FailedAt()/sector), true
+	}
+	return s
 }

@@ -2,6 +2,13 @@ package sbc
 
 import "context"
 
+// Located is implemented by errors of a Disk that know where it failed.
+type Located interface {
+	error
+	// FailedAt returns the offset of the first byte that could not be read or written.
+	FailedAt() int64
+}
+
 // Disk is the store behind a disk device server. Offsets and lengths are in bytes and
 // multiples of 512. All methods may be called concurrently.
 //

@@ -55,7 +55,7 @@ func (d *Device) verify(ctx context.Context, c *scsi.Command) {
 	}
 	d.Go(ctx, c, func(ctx context.Context) {
 		got := c.Buffer(int(a.bytes()))
-		if err := d.disk.Read(ctx, got, a.offset(), true); err != nil || check == 0 {
+		if err := d.fetch(ctx, got, a.offset()); err != nil || check == 0 {
 			d.finish(c, err, false)
 			return
 		}
@@ -99,7 +99,7 @@ func (d *Device) writeAndVerify(ctx context.Context, c *scsi.Command) {
 		got := c.Buffer(len(p))
 		err := d.writeThrough(ctx, p, a.offset())
 		if err == nil {
-			err = d.disk.Read(ctx, got, a.offset(), true)
+			err = d.fetch(ctx, got, a.offset())
 		}
 		if err != nil {
 			d.finish(c, err, true)
@@ -112,22 +112,20 @@ func (d *Device) writeAndVerify(ctx context.Context, c *scsi.Command) {
 // modify fills got from off and writes there what change makes of it, if anything, while
 // nothing else writes.
 func (d *Device) modify(ctx context.Context, got []byte, off int64, change func() []byte) error {
-	d.exclusive.Lock()
-	defer d.exclusive.Unlock() // also if the disk panics
-	if err := d.disk.Read(ctx, got, off, true); err != nil {
-		return err
-	}
-	if p := change(); p != nil {
-		return d.disk.Write(ctx, [][]byte{p}, []int64{off}, true)
-	}
-	return nil
+	return d.alone(func() error {
+		if err := d.disk.Read(ctx, got, off, true); err != nil {
+			return err
+		}
+		if p := change(); p != nil {
+			return d.whole(ctx, p, off)
+		}
+		return nil
+	})
 }
 
 // zero makes a range read as zeros.
 func (d *Device) zero(ctx context.Context, a address, unmap bool) error {
-	d.exclusive.RLock()
-	defer d.exclusive.RUnlock()
-	return d.disk.Zero(ctx, a.offset(), a.bytes(), unmap)
+	return d.changing(a.offset(), a.bytes(), func() error { return d.disk.Zero(ctx, a.offset(), a.bytes(), unmap) })
 }
 
 // compareAndWrite writes its second half if the range holds its first half, as one step

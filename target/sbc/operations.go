@@ -95,6 +95,12 @@ func (d *Device) operations() []*scsi.Op {
 	caw.Out = compareOut
 	unmap := plain(0x42, -1, scsi.Writes, []byte{0x42, 0, 0, 0, 0, 0, 0x1f, 0xff, 0xff, 0x07}, d.unmap)
 	unmap.Out = func(cdb []byte) int64 { return int64(cdb[7])<<8 | int64(cdb[8]) }
+	if d.maxAtomic > 0 {
+		op := plain(0x9c, -1, scsi.Writes, usage(0x9c, map[int]byte{1: 0x1a, 10: 0, 11: 0}), d.writeAtomic)
+		op.Out = d.atomicOut
+		ops = append(ops, op)
+	}
+	ops = append(ops, d.copyOperations()...)
 	return append(ops, caw, unmap,
 		&scsi.Op{Code: 0x1b, Action: -1, AccessOf: startStopAccess, Usage: []byte{0x1b, 0x01, 0, 0x0f, 0xf7, 0x07}, Run: d.startStop, Timeout: 60},
 		&scsi.Op{Code: 0x1e, Action: -1, AccessOf: preventAccess, Usage: []byte{0x1e, 0, 0, 0, 0x03, 0x07}, Run: d.prevent},

@@ -8,7 +8,7 @@ import (
 )
 
 // blockLimits is VPD page B0 (SBC-3 6.6.4), behind its header.
-func blockLimits() []byte {
+func (d *Device) blockLimits() []byte {
 	be := binary.BigEndian
 	b := make([]byte, 60)
 	b[1] = maxCompare
@@ -20,6 +20,11 @@ func blockLimits() []byte {
 	be.PutUint32(b[24:], 1<<physExponent) // optimal unmap granularity
 	be.PutUint32(b[28:], 1<<31)           // its alignment is valid, and zero
 	be.PutUint64(b[32:], maxWriteSame)
+	if d.maxAtomic > 0 { // SBC-4 6.6.4; without atomic boundaries
+		be.PutUint32(b[40:], uint32(d.maxAtomic))
+		be.PutUint32(b[44:], block/sector) // alignment
+		be.PutUint32(b[48:], block/sector) // granularity
+	}
 	return b
 }
 

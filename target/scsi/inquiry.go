@@ -15,6 +15,7 @@ type Identity struct {
 	Serial   string   // unit serial number
 	NAA      [16]byte // from which the NAA designator is made
 	Target   string   // iSCSI name of the target
+	Copies   bool     // third-party copies are supported: the 3PC bit
 	// Versions are the version descriptors of the standards (SPC-4 6.4.4).
 	Versions []uint16
 	// Pages are the VPD pages of the device type: page code and content behind its header.
@@ -59,8 +60,12 @@ func (u *Unit) inquiry(_ context.Context, c *Command) {
 // standard appends the standard INQUIRY data (SPC-4 6.6.2).
 func (id *Identity) standard(b []byte) []byte {
 	at := len(b)
+	flags := byte(0x10) // TPGS
+	if id.Copies {
+		flags |= 0x08 // 3PC
+	}
 	// SPC-4, HISUP and response format 2; TPGS: the state of a port changes by itself, if at all.
-	b = append(b, id.Type, 0, 6, 0x12, 0, 0x10 /* TPGS */, 0x10 /* MULTIP */, 0x02 /* CMDQUE */)
+	b = append(b, id.Type, 0, 6, 0x12, 0, flags, 0x10 /* MULTIP */, 0x02 /* CMDQUE */)
 	b = pad(b, id.Vendor, 8)
 	b = pad(b, id.Product, 16)
 	b = pad(b, id.Revision, 4)
@@ -109,8 +114,7 @@ func (id *Identity) designators() []byte {
 		b = append(b, codeSet, kind, 0, byte(len(value)))
 		b = append(b, value...)
 	}
-	naa := id.NAA // NAA 6, locally made: the first nibble says so
-	naa[0] = 0x60 | naa[0]&0x0f
+	naa := id.Designator()
 	add(0x01, 0x03, naa[:])
 	add(0x02, 0x01, append(pad(nil, id.Vendor, 8), id.Serial...))
 	const iscsi = 0x5 << 4
@@ -121,6 +125,14 @@ func (id *Identity) designators() []byte {
 	add(0x03|iscsi, 0x80|0x20|0x08, zeroPadded(id.Target))         // target device name
 	add(0x03, 0x08, zeroPadded(id.Target+",L,0x0000000000000000")) // logical unit name
 	return b
+}
+
+// Designator is the NAA designator, which names the unit in the device identification page and
+// in third-party copies: NAA 6, locally made, as its first nibble says (SPC-4 7.8.6.6.5).
+func (id *Identity) Designator() [16]byte {
+	naa := id.NAA
+	naa[0] = 0x60 | naa[0]&0x0f
+	return naa
 }
 
 // zeroPadded ends a SCSI name string with zeros up to a multiple of four (SPC-4 7.8.6.11).

@@ -41,6 +41,8 @@ const (
 	ReadDefectData10   Opcode = 0x37
 	WriteSame10        Opcode = 0x41
 	Unmap              Opcode = 0x42
+	ThirdPartyCopyOut  Opcode = 0x83 // EXTENDED COPY and its like (SPC-4 6.4.1)
+	ThirdPartyCopyIn   Opcode = 0x84 // RECEIVE COPY RESULTS and its like
 	Read16             Opcode = 0x88
 	CompareAndWrite    Opcode = 0x89
 	Write16            Opcode = 0x8a
@@ -50,12 +52,24 @@ const (
 	PreFetch16         Opcode = 0x90
 	SynchronizeCache16 Opcode = 0x91
 	WriteSame16        Opcode = 0x93
+	WriteAtomic16      Opcode = 0x9c
 	ServiceActionIn16  Opcode = 0x9e
 	Read12             Opcode = 0xa8
 	Write12            Opcode = 0xaa
 	WriteVerify12      Opcode = 0xae
 	Verify12           Opcode = 0xaf
 	ReadDefectData12   Opcode = 0xb7
+)
+
+// Service actions of THIRD-PARTY COPY OUT and THIRD-PARTY COPY IN (SPC-4 tables 148 and 149).
+const (
+	ExtendedCopy            = 0x00 // EXTENDED COPY (LID1)
+	PopulateToken           = 0x10
+	WriteUsingToken         = 0x11
+	CopyStatus              = 0x00 // RECEIVE COPY STATUS (LID1)
+	CopyOperatingParameters = 0x03
+	FailedSegmentDetails    = 0x04
+	ReceiveTokenInformation = 0x07
 )
 
 // Service actions of MAINTENANCE IN (SPC-4 table 322) and SERVICE ACTION IN (16) (SBC-3

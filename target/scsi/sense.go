@@ -14,6 +14,7 @@ const (
 	IllegalRequest Key = 0x5
 	UnitAttention  Key = 0x6
 	DataProtect    Key = 0x7
+	CopyAborted    Key = 0xa
 	AbortedCommand Key = 0xb
 	Miscompare     Key = 0xe
 )
@@ -24,17 +25,31 @@ type Code uint16
 // The additional sense codes that sluice returns.
 const (
 	NoAdditionalSense       Code = 0x0000
+	OperationInProgress     Code = 0x0016
 	BecomingReady           Code = 0x0401
 	WriteError              Code = 0x0c00
+	ThirdPartyFailure       Code = 0x0d01
+	CopyTargetUnreachable   Code = 0x0d02
 	UnrecoveredReadError    Code = 0x1100
 	ParameterListLength     Code = 0x1a00
 	MiscompareDuringVerify  Code = 0x1d00
 	InvalidOpcode           Code = 0x2000
 	LBAOutOfRange           Code = 0x2100
+	UnsupportedTokenType    Code = 0x2301
+	TokenUnknown            Code = 0x2304
+	TokenCorrupt            Code = 0x2305
+	TokenExpired            Code = 0x2307
+	TokenCancelled          Code = 0x2308
+	TokenDeleted            Code = 0x2309
 	InvalidFieldInCDB       Code = 0x2400
 	LUNotSupported          Code = 0x2500
 	InvalidFieldInList      Code = 0x2600
 	InvalidReleaseOfPR      Code = 0x2604
+	TooManyTargets          Code = 0x2606
+	UnsupportedTarget       Code = 0x2607
+	TooManySegments         Code = 0x2608
+	UnsupportedSegment      Code = 0x2609
+	InlineDataLength        Code = 0x260b
 	WriteProtected          Code = 0x2700
 	SpaceAllocationFailed   Code = 0x2707
 	PowerOn                 Code = 0x2900
@@ -47,6 +62,7 @@ const (
 	SavingNotSupported      Code = 0x3900
 	InternalFailure         Code = 0x4400
 	InsufficientRegistrants Code = 0x5504
+	TooManyTokens           Code = 0x550d
 )
 
 // Sense is what CHECK CONDITION says (SPC-4 4.5).
@@ -56,12 +72,15 @@ type Sense struct {
 	// Info is the INFORMATION field; it is sent if HasInfo is set.
 	Info    uint64
 	HasInfo bool
+	// Command is the COMMAND-SPECIFIC INFORMATION field; it is sent if it is not zero.
+	Command uint64
 	// Specific are the three sense-key specific bytes; they are sent if the first has bit 7 set.
 	Specific [3]byte
 }
 
 // Append encodes the sense data in descriptor format (SPC-4 4.5.2) or in fixed format
-// (4.5.3), in which an INFORMATION of more than 32 bits does not fit and is left out.
+// (4.5.3), in which an INFORMATION or a COMMAND-SPECIFIC INFORMATION of more than 32 bits does
+// not fit and is left out.
 func (s Sense) Append(dst []byte, descriptor bool) []byte {
 	if descriptor {
 		return s.appendDescriptors(dst)
@@ -71,6 +90,9 @@ func (s Sense) Append(dst []byte, descriptor bool) []byte {
 	if s.HasInfo && s.Info <= 1<<32-1 {
 		b[0] |= 0x80
 		binary.BigEndian.PutUint32(b[3:], uint32(s.Info))
+	}
+	if s.Command <= 1<<32-1 {
+		binary.BigEndian.PutUint32(b[8:], uint32(s.Command))
 	}
 	binary.BigEndian.PutUint16(b[12:], uint16(s.Code))
 	copy(b[15:], s.Specific[:])
@@ -83,6 +105,10 @@ func (s Sense) appendDescriptors(dst []byte) []byte {
 	if s.HasInfo {
 		dst = append(dst, 0x00, 0x0a, 0x80, 0)
 		dst = binary.BigEndian.AppendUint64(dst, s.Info)
+	}
+	if s.Command != 0 {
+		dst = append(dst, 0x01, 0x0a, 0, 0)
+		dst = binary.BigEndian.AppendUint64(dst, s.Command)
 	}
 	if s.Specific[0]&0x80 != 0 {
 		dst = append(dst, 0x02, 0x06, 0, 0, s.Specific[0], s.Specific[1], s.Specific[2], 0)

@@ -9,6 +9,7 @@ import (
 // task is a command that runs in a goroutine.
 type task struct {
 	nexus  *Nexus
+	guest  bool // it runs on another unit, and touches the medium of this one, too
 	cancel context.CancelFunc
 	done   chan struct{} // closed when it touches nothing any more
 }
@@ -70,24 +71,31 @@ func (u *Unit) abortAll(ctx context.Context, ports []initiatorPort) error {
 	u.gate.Lock() // wait for writes that are carried out at once
 	aborted := u.cancelAll(ports)
 	u.gate.Unlock()
-	for _, t := range aborted {
-		select {
-		case <-t.done:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
+	return waitFor(ctx, aborted)
 }
 
 func (u *Unit) cancelAll(ports []initiatorPort) (cancelled []*task) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, t := range u.running {
-		if slices.Contains(ports, portOf(t.nexus)) {
+		if t.of(ports) {
+			t.cancel()
+			cancelled = append(cancelled, t)
+		}
+	}
+	for t := range u.guests {
+		if t.of(ports) {
 			t.cancel()
 			cancelled = append(cancelled, t)
 		}
 	}
 	return cancelled
+}
+
+// of tells whether a task is of one of some initiator ports. A guest came through a session
+// with another unit, whose ISID says nothing here.
+func (t *task) of(ports []initiatorPort) bool {
+	return slices.ContainsFunc(ports, func(p initiatorPort) bool {
+		return p == portOf(t.nexus) || t.guest && p.Name == t.nexus.Initiator
+	})
 }

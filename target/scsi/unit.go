@@ -88,11 +88,13 @@ type Unit struct {
 	pr      registrations // only replaced: what it refers to never changes
 	holder  *Nexus        // of RESERVE(6) or RESERVE(10)
 	running map[*Command]*task
+	guests  map[*task]struct{} // commands of other units that touch our medium
+	closed  bool               // no more guests
 }
 
 // NewUnit returns a unit with the operations that all device servers have, ops, and mode pages.
 func NewUnit(cfg Config, ops []*Op, pages []*ModePage) (*Unit, error) {
-	u := &Unit{cfg: cfg, ops: map[uint16]*Op{}, pages: pages, nexuses: map[*Nexus][]Code{}, running: map[*Command]*task{}}
+	u := &Unit{cfg: cfg, ops: map[uint16]*Op{}, pages: pages, nexuses: map[*Nexus][]Code{}, running: map[*Command]*task{}, guests: map[*task]struct{}{}}
 	for _, op := range append(u.primary(), ops...) {
 		u.ops[opKey(op.Code, op.Action)] = op
 	}
@@ -290,6 +292,9 @@ func (u *Unit) Reset(*Nexus) {
 		p.reset()
 	}
 	u.applyModes()
+	for t := range u.guests { // the transport knows nothing of them
+		t.cancel()
+	}
 	u.attention(nil, BusDeviceReset)
 }
 
