@@ -38,6 +38,13 @@ type Aborter interface {
 	Abort(cmd *scsi.Command)
 }
 
+// Clearer is a logical unit that tells a nexus, by a unit attention, that a CLEAR TASK SET
+// of another one has ended commands of it. Those are not answered (TAS is 0, SAM-5 5.6), so
+// that it could not know otherwise.
+type Clearer interface {
+	Cleared(nexus *scsi.Nexus)
+}
+
 // Options are what a Server needs. Authorizer must be set.
 type Options struct {
 	Authorizer Authorizer

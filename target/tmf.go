@@ -13,6 +13,8 @@ type taskFunction struct {
 	c    *conn
 	p    pdu.TaskRequest
 	left atomic.Int32 // tasks that have not ended, and one more while they are looked for
+	// others are the sessions, but for that of c, whose tasks it has aborted.
+	others []*session
 }
 
 // taskEnded is called with the lock of some connection held.
@@ -70,7 +72,9 @@ func (f *taskFunction) start() pdu.TaskResult {
 // everywhere aborts tasks of all sessions with the target.
 func (f *taskFunction) everywhere(match func(*command) bool) {
 	for _, ses := range f.c.srv.sessionsOf(f.c.ses.targetName()) {
-		ses.conn.Load().abort(f, match)
+		if n := ses.conn.Load().abort(f, match); n > 0 && ses != f.c.ses {
+			f.others = append(f.others, ses)
+		}
 	}
 }
 
@@ -96,6 +100,12 @@ func (f *taskFunction) finish(result pdu.TaskResult) {
 	ctl := c.srv.newControl()
 	if result == pdu.TaskComplete {
 		switch f.p.Function {
+		case pdu.TaskClearSet:
+			if lu, ok := t.unit(f.p.LUN).(Clearer); ok {
+				for _, ses := range f.others {
+					lu.Cleared(ses.nexus)
+				}
+			}
 		case pdu.TaskLUReset:
 			t.unit(f.p.LUN).Reset(c.ses.nexus)
 		case pdu.TaskTargetWarmReset, pdu.TaskTargetColdReset:

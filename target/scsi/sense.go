@@ -59,6 +59,7 @@ const (
 	ReservationsReleased    Code = 0x2a04
 	RegistrationsPreempted  Code = 0x2a05
 	CapacityChanged         Code = 0x2a09
+	CommandsCleared         Code = 0x2f00
 	SavingNotSupported      Code = 0x3900
 	InternalFailure         Code = 0x4400
 	InsufficientRegistrants Code = 0x5504

@@ -313,6 +313,16 @@ func (u *Unit) attention(but *Nexus, code Code) {
 	}
 }
 
+// Cleared tells a nexus that another one has cleared its commands from the task set (SAM-5
+// 5.14, CLEAR TASK SET with TAS being 0). Of a nexus that has gone it takes no notice.
+func (u *Unit) Cleared(n *Nexus) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if _, ok := u.nexuses[n]; ok {
+		u.attend(n, CommandsCleared)
+	}
+}
+
 // maxAttentions bounds what is queued for a nexus that asks for nothing.
 const maxAttentions = 16
 
