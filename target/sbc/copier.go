@@ -35,6 +35,11 @@ const (
 // errProtected is returned for a copy to a disk that its initiators have write protected.
 var errProtected = errors.New("the disk is write protected")
 
+// sourceError is that of reading what is to be copied.
+type sourceError struct{ error }
+
+func (e *sourceError) Unwrap() error { return e.error }
+
 // find returns the disk of a designator, if the initiator of a command may use it, or nil.
 func (d *Device) find(c *scsi.Command, naa [16]byte) *Device {
 	switch {
@@ -148,7 +153,7 @@ func copyPieces(ctx context.Context, dst, src extent, at, n int64, step stepFunc
 		p := buf[:size]
 		err := step(from, size, func(dst, src extent) error {
 			if err := src.disk.fetch(ctx, p, src.off); err != nil {
-				return err
+				return &sourceError{err}
 			}
 			return dst.disk.put(ctx, p, dst.off)
 		})

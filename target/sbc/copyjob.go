@@ -149,7 +149,8 @@ func (d *Device) cause(err error) scsi.Sense {
 	case errors.Is(err, scsi.ErrConflict), errors.Is(err, scsi.ErrGone), errors.Is(err, context.Canceled):
 		return scsi.Sense{Key: scsi.CopyAborted, Code: scsi.ThirdPartyFailure}
 	}
-	return senseOf(err, true)
+	var source *sourceError
+	return senseOf(err, !errors.As(err, &source))
 }
 
 // copyStatus carries out RECEIVE COPY STATUS (LID1) (SPC-4 6.26), and RECEIVE COPY RESULTS as
