@@ -48,3 +48,12 @@ func TestMakeRun(t *testing.T) {
 		}
 	}
 }
+
+func exited(p *harness.Process) bool {
+	select {
+	case <-p.Exited():
+		return true
+	default:
+		return false
+	}
+}
