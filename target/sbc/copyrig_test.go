@@ -180,9 +180,8 @@ func (r *rig) token(pairs ...uint64) []byte {
 func (r *rig) fill(lba, n int, seed byte) {
 	for i := lba; i < lba+n; i++ {
 		p := r.ram.data[i*sector:][:sector]
-		for k := range p {
-			p[k] = seed ^ byte(i) ^ byte(i>>8)
-		}
+		p[0], p[sector-1] = seed, seed
+		binary.BigEndian.PutUint32(p[100:], uint32(i))
 	}
 }
 
