@@ -17,7 +17,7 @@ define GOTEST
 endef
 SHELL = /bin/bash
 
-.PHONY: build run setup test unit race lint fuzz crash bench clean
+.PHONY: build run setup test unit race lint fuzz crash recovery bench clean
 
 build: ## the program, static, in bin/sluice
 	@mkdir -p bin
@@ -55,6 +55,10 @@ fuzz: ## every fuzzer for FUZZTIME
 
 crash: build ## kill -9 under load, N times each test
 	SLUICE_CRASHES=$(N) $(GO) test -v -count 1 -timeout 0 ./test/crash
+
+recovery: build ## a Linux initiator through cuts of 5, 30 and 100 s, restarts and a frozen store, over one path and two: 15 minutes
+	@test/setup.sh
+	SLUICE_RECOVERY=long SLUICE_BIN=$(CURDIR)/bin/sluice $(GO) test -v -count 1 -timeout 60m -run TestRecovery ./test/sessions
 
 bench: build ## against tgt, istgt and s3backer; QUICK=1 takes two minutes; PART=local|remote|bulk|costs; writes docs/PERFORMANCE.md
 	@test/setup.sh bench

@@ -1,0 +1,160 @@
+package sessions
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+)
+
+// Path is a TCP connection between an initiator and a portal that can be cut. A cut is
+// silent: nothing is closed, and nothing passes, the end of a connection included. What one
+// side has sent before the end of a cut arrives when it is mended, unless that side has
+// closed the connection meanwhile: then it is lost, and the other side is never told.
+type Path struct {
+	Port int // of 127.0.0.1
+
+	listener net.Listener
+	portal   string
+	running  sync.WaitGroup
+
+	mu    sync.Mutex    // protects the rest
+	cut   chan struct{} // closed when the cut is mended; nil: there is none
+	conns map[net.Conn]struct{}
+}
+
+// maxPending bounds what a Path holds back in one direction, in bytes; then it stops reading.
+const maxPending = 16 << 20
+
+// NewPath makes a path to a portal, which ends with the test.
+func NewPath(t testing.TB, portal string) *Path {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("opening a path to %s: %v", portal, err)
+	}
+	p := &Path{Port: l.Addr().(*net.TCPAddr).Port, listener: l, portal: portal, conns: map[net.Conn]struct{}{}}
+	p.running.Go(p.accept)
+	t.Cleanup(p.close)
+	return p
+}
+
+// Cut cuts the path, until Mend.
+func (p *Path) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cut == nil {
+		p.cut = make(chan struct{})
+	}
+}
+
+// Mend ends a cut.
+func (p *Path) Mend() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cut != nil {
+		close(p.cut)
+		p.cut = nil
+	}
+}
+
+// mended returns a channel that is closed when the cut is mended, or nil if there is none.
+func (p *Path) mended() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cut
+}
+
+func (p *Path) close() {
+	_ = p.listener.Close()
+	p.Mend()
+	p.mu.Lock()
+	for c := range p.conns {
+		_ = c.Close()
+	}
+	p.conns = nil
+	p.mu.Unlock()
+	p.running.Wait()
+}
+
+// keep enters a connection, to be closed with the path, and tells whether that is open.
+func (p *Path) keep(c net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conns == nil {
+		_ = c.Close()
+		return false
+	}
+	p.conns[c] = struct{}{}
+	return true
+}
+
+func (p *Path) accept() {
+	for {
+		near, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		p.running.Go(func() { p.join(near) })
+	}
+}
+
+// join connects an initiator with the portal, when there is no cut.
+func (p *Path) join(near net.Conn) {
+	if !p.keep(near) {
+		return
+	}
+	if mended := p.mended(); mended != nil {
+		<-mended
+	}
+	far, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", p.portal)
+	if err != nil {
+		_ = near.Close()
+		return
+	}
+	if !p.keep(far) {
+		return
+	}
+	p.running.Go(func() { p.pass(near, far) })
+	p.pass(far, near)
+}
+
+// pass passes on what src says until it ends.
+func (p *Path) pass(src, dst net.Conn) {
+	chunks := make(chan []byte, maxPending/chunkSize)
+	ended := make(chan struct{})
+	p.running.Go(func() {
+		defer close(chunks)
+		for {
+			chunk := make([]byte, chunkSize)
+			n, err := src.Read(chunk)
+			if err != nil {
+				close(ended)
+				return
+			}
+			chunks <- chunk[:n]
+		}
+	})
+	for chunk := range chunks {
+		if mended := p.mended(); mended != nil {
+			select {
+			case <-mended:
+			case <-ended: // in a cut: what it said last is lost
+				<-mended
+				for range chunks {
+				}
+				return
+			}
+		}
+		if _, err := dst.Write(chunk); err != nil {
+			break
+		}
+	}
+	if p.mended() == nil { // else dst is not told
+		_, _ = src.Close(), dst.Close()
+	}
+	for range chunks { // lets the reader end
+	}
+}
+
+const chunkSize = 64 << 10

@@ -1,0 +1,200 @@
+package sessions
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/test/guest"
+	"sluice/test/harness"
+	"sluice/test/s3server"
+)
+
+//go:embed testdata/recovery.sh
+var recoveryScript string
+
+// lab is a guest, a gateway, its bucket, and the paths between them.
+type lab struct {
+	t      *testing.T
+	gw     *harness.Gateway
+	store  *s3server.Server
+	paths  []*Path
+	passed int
+	checks bytes.Buffer // of the check that has failed last
+
+	failed string // its name
+}
+
+const volume = "recovery"
+
+// newLab starts a gateway whose cache and upload buffer are so small that neither holds what
+// the guest writes.
+func newLab(t *testing.T, paths int) *lab {
+	t.Helper()
+	l := &lab{t: t, store: s3server.Start(t)}
+	l.gw = harness.Start(t, harness.Options{
+		Store: l.store.URL("gateway"), Env: l.store.Env(),
+		Args: []string{"--cache", "64MiB", "--upload-buffer", "64MiB", "--drain-timeout", "5s"},
+	})
+	l.gw.CreateVolume(volume, "1GiB")
+	for range paths {
+		l.paths = append(l.paths, NewPath(t, l.gw.Portal))
+	}
+	return l
+}
+
+// event does what an event's name says: WHAT, or WHAT-SECONDS.
+func (l *lab) event(name string) {
+	what, seconds, _ := strings.Cut(name, "-")
+	n, _ := strconv.Atoi(seconds) // none is 0
+	lasting := time.Duration(n) * time.Second
+	switch what {
+	case "cut":
+		for _, p := range l.paths {
+			p.Cut()
+		}
+		time.Sleep(lasting) // this is what the test is about
+		for _, p := range l.paths {
+			p.Mend()
+		}
+	case "half": // one path of several
+		l.paths[0].Cut()
+		time.Sleep(lasting)
+		l.paths[0].Mend()
+	case "stop":
+		l.gw.Stop()
+		l.gw.Restart()
+	case "kill":
+		l.gw.Kill()
+		l.gw.Restart()
+	case "detach":
+		l.gw.CLI("volume", "detach", volume, "--force")
+	case "freeze":
+		l.store.Freeze()
+		time.Sleep(lasting)
+		l.store.Thaw()
+	default:
+		l.t.Errorf("the guest asks for %q", name)
+	}
+}
+
+// run boots the guest and lets it go through troubles. Every check of its script is a
+// subtest.
+func (l *lab) run(size string, troubles ...string) {
+	t := l.t
+	t.Helper()
+	backends, cache := available(t)
+	var ports []string
+	forward := []int{}
+	for _, p := range l.paths {
+		ports = append(ports, strconv.Itoa(p.Port))
+		forward = append(forward, p.Port)
+	}
+	script := fmt.Sprintf("PORTS='%s' TARGET=%s SIZE=%s COLD=96m TROUBLES='%s'\n",
+		strings.Join(ports, " "), l.gw.IQN(volume), size, strings.Join(troubles, " ")) + recoveryScript
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	defer cancel()
+	var err error
+	for _, backend := range backends {
+		err = guest.Guest{Backend: backend, CacheDir: cache, Forward: forward, Memory: 1400}.Run(ctx, script, l)
+		if !errors.Is(err, guest.ErrNotStarted) {
+			break
+		}
+	}
+	l.report()
+	if err != nil && (!errors.As(err, new(*guest.ExitError)) || !t.Failed()) {
+		t.Errorf("%v (%v)", err, ctx.Err())
+	}
+	if want := 3*len(troubles) + 5; l.passed < want {
+		t.Errorf("only %d of at least %d checks passed: the script ended early", l.passed, want)
+	}
+}
+
+// Write takes one line of the guest's; guest.Run writes line by line.
+func (l *lab) Write(line []byte) (int, error) {
+	word, rest, _ := strings.Cut(strings.TrimRight(string(line), "\r\n"), " ")
+	switch word {
+	case "ok", "FAIL", "event", "note":
+		l.report()
+	}
+	switch word {
+	case "ok":
+		l.passed++
+		l.t.Run(rest, func(*testing.T) {})
+	case "FAIL":
+		l.failed = rest
+	case "note":
+		l.t.Log(rest)
+	case "event":
+		l.event(rest)
+	default:
+		l.checks.Write(line)
+	}
+	return len(line), nil
+}
+
+// report makes a failed check, all of whose output is there now, a failed subtest.
+func (l *lab) report() {
+	if l.failed != "" {
+		l.t.Run(l.failed, func(t *testing.T) { t.Error(l.checks.String()) })
+	} else if l.checks.Len() > 0 {
+		l.t.Logf("from the guest:\n%s", l.checks.String())
+	}
+	l.failed = ""
+	l.checks.Reset()
+}
+
+// available says how a guest can be booted here, the best way first.
+func available(t *testing.T) (backends []guest.Backend, cache string) {
+	t.Helper()
+	cache, err := guest.Cache()
+	if err != nil {
+		harness.Missing(t, "no guest: %v", err)
+	}
+	build := exec.Command(filepath.Join(harness.Root(t), "test", "guest", "build.sh"))
+	if out, err := build.CombinedOutput(); err != nil {
+		harness.Missing(t, "building the guest: %v: %s", err, out)
+	}
+	wanted := func(b guest.Backend) bool {
+		only := os.Getenv("SLUICE_GUEST")
+		return only == "" || only == string(b)
+	}
+	if _, err := os.Stat("/dev/net/tun"); err == nil && os.Geteuid() == 0 && wanted(guest.UML) {
+		backends = append(backends, guest.UML)
+	}
+	if _, err := exec.LookPath("qemu-system-x86_64"); err == nil && wanted(guest.QEMU) {
+		backends = append(backends, guest.QEMU)
+	}
+	if len(backends) == 0 {
+		harness.Missing(t, "no way to boot a guest: user-mode Linux needs root and /dev/net/tun, and QEMU is not installed")
+	}
+	return backends, cache
+}
+
+func long() bool { return os.Getenv("SLUICE_RECOVERY") == "long" }
+
+// TestRecovery: over one path.
+func TestRecovery(t *testing.T) {
+	if long() {
+		newLab(t, 1).run("96m", "cut-5", "stop", "kill", "cut-30", "freeze-10", "cut-100", "freeze-70")
+		return
+	}
+	newLab(t, 1).run("40m", "cut-5", "stop", "kill", "freeze-5")
+}
+
+// TestRecoveryMultipath: over two paths with dm-multipath.
+func TestRecoveryMultipath(t *testing.T) {
+	if !long() {
+		t.Skip("takes minutes: make recovery")
+	}
+	newLab(t, 2).run("96m", "half-30", "cut-5", "stop", "half-30", "kill", "cut-30", "freeze-40", "cut-100")
+}
