@@ -178,7 +178,7 @@ func (g *Gateway) checkSpace() {
 
 func (g *Gateway) openServer(context.Context) error {
 	g.server = target.New(target.Options{Authorizer: g.volumes, Logger: g.log})
-	g.exports = newTargets(g.server, g.dir.join("reservations"), g.log)
+	g.exports = newTargets(g.server, g.dir.join("reservations"), g.access, g.log)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -21,21 +22,26 @@ const productRevision = "1"
 type targets struct {
 	server       *target.Server
 	reservations string // directory of persistent reservations
+	access       *access
+	tokens       *sbc.Tokens
 	log          *slog.Logger
 
 	mu    sync.Mutex
-	disks map[string]*sbc.Device // by volume
+	disks map[string]*exported // by volume
 }
 
-func newTargets(server *target.Server, reservations string, log *slog.Logger) *targets {
-	return &targets{server: server, reservations: reservations, log: log, disks: map[string]*sbc.Device{}}
+func newTargets(server *target.Server, reservations string, rules *access, log *slog.Logger) *targets {
+	return &targets{
+		server: server, reservations: reservations, access: rules, tokens: sbc.NewTokens(), log: log,
+		disks: map[string]*exported{},
+	}
 }
 
 // Export implements exporter.
 func (t *targets) Export(name string, id uuid.UUID, disk sbc.Disk) error {
 	device, err := sbc.New(sbc.Options{
 		Disk: disk, ID: id, Target: api.IQN(name), Revision: productRevision,
-		Registry: reservationsOf(t.reservations, id), Logger: t.log.With("volume", name),
+		Registry: reservationsOf(t.reservations, id), Peers: t, Tokens: t.tokens, Logger: t.log.With("volume", name),
 	})
 	if err != nil {
 		return fmt.Errorf("making a SCSI disk: %w", err)
@@ -49,16 +55,21 @@ func (t *targets) Export(name string, id uuid.UUID, disk sbc.Disk) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.disks[name] = device
+	t.disks[name] = &exported{id: id, device: device}
 	return nil
 }
 
 // Withdraw implements exporter.
 func (t *targets) Withdraw(ctx context.Context, name string) error {
 	t.mu.Lock()
+	x := t.disks[name]
 	delete(t.disks, name)
 	t.mu.Unlock()
-	return t.server.RemoveTarget(ctx, api.IQN(name))
+	err := t.server.RemoveTarget(ctx, api.IQN(name))
+	if x != nil {
+		err = errors.Join(err, x.device.Close(ctx))
+	}
+	return err
 }
 
 // Forget implements exporter.
@@ -67,10 +78,10 @@ func (t *targets) Forget(id uuid.UUID) error { return reservationsOf(t.reservati
 // Grown implements exporter.
 func (t *targets) Grown(name string) {
 	t.mu.Lock()
-	device := t.disks[name]
+	x := t.disks[name]
 	t.mu.Unlock()
-	if device != nil {
-		device.Resized()
+	if x != nil {
+		x.device.Resized()
 	}
 }
 

@@ -98,6 +98,9 @@ func (d *Device) sectors() uint64 { return uint64(d.disk.Size() / sector) }
 // Resized tells all initiators that the capacity has changed.
 func (d *Device) Resized() { d.Attention(nil, scsi.CapacityChanged) }
 
+// Designator is the NAA designator by which copies name the disk (VPD page 83).
+func (d *Device) Designator() [16]byte { return d.naa }
+
 // Close lets no other disk copy from this one or to it any more, waits until those that do have
 // ended, or until ctx has, and forgets the tokens of this disk. The disk's own commands are the
 // transport's business.
