@@ -27,7 +27,10 @@ type Config struct {
 	UploadBuffer api.Size      `yaml:"upload-buffer"`
 	Cache        api.Size      `yaml:"cache"`
 	DrainTimeout time.Duration `yaml:"drain-timeout"`
-	LogLevel     slog.Level    `yaml:"log-level"`
+	// InitiatorTimeout is how long an initiator may be silent; half of that after, it is asked
+	// for a sign of life.
+	InitiatorTimeout time.Duration `yaml:"initiator-timeout"`
+	LogLevel         slog.Level    `yaml:"log-level"`
 
 	Version string `yaml:"-"` // of the program, to be shown
 }
@@ -40,7 +43,9 @@ func DefaultConfig() Config {
 		UploadBuffer: 10 * api.GiB,
 		Cache:        20 * api.GiB,
 		DrainTimeout: 20 * time.Second,
-		LogLevel:     slog.LevelInfo,
+
+		InitiatorTimeout: 60 * time.Second,
+		LogLevel:         slog.LevelInfo,
 	}
 }
 
@@ -48,6 +53,8 @@ func DefaultConfig() Config {
 const (
 	minUploadBuffer = 64 * api.MiB
 	minCache        = 64 * api.MiB
+
+	minInitiatorTimeout = 5 * time.Second
 )
 
 // Validate completes c (an empty store is a directory in the data directory) and returns
@@ -88,6 +95,9 @@ func (c *Config) Validate() error {
 	}
 	if c.DrainTimeout < 0 {
 		bad("drain-timeout is %s: it must not be negative", c.DrainTimeout)
+	}
+	if c.InitiatorTimeout < minInitiatorTimeout {
+		bad("initiator-timeout is %s: it must be at least %s, or busy initiators would be disconnected", c.InitiatorTimeout, minInitiatorTimeout)
 	}
 	return errors.Join(problems...)
 }

@@ -45,7 +45,7 @@ func TestLoadPrecedence(t *testing.T) {
 func TestEverySettingEverywhere(t *testing.T) {
 	values := map[string]string{
 		"data-dir": "/somewhere", "store": "file:///objects", "iscsi-listen": "127.0.0.1:1", "api-listen": "127.0.0.1:2",
-		"token-file": "/token", "upload-buffer": "3GiB", "cache": "5GiB", "drain-timeout": "7s", "log-level": "debug",
+		"token-file": "/token", "upload-buffer": "3GiB", "cache": "5GiB", "drain-timeout": "7s", "initiator-timeout": "9s", "log-level": "debug",
 	}
 	var lines strings.Builder
 	env := map[string]string{}
@@ -150,6 +150,7 @@ func TestValidate(t *testing.T) {
 		"tiny buffer":           {func(c *Config) { c.UploadBuffer = api.MiB }, "at least 64MiB"},
 		"tiny cache":            {func(c *Config) { c.Cache = 0 }, "at least 64MiB"},
 		"negative time":         {func(c *Config) { c.DrainTimeout = -1 }, "drain-timeout"},
+		"hasty":                 {func(c *Config) { c.InitiatorTimeout = time.Second }, "initiator-timeout"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

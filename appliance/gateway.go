@@ -177,7 +177,10 @@ func (g *Gateway) checkSpace() {
 }
 
 func (g *Gateway) openServer(context.Context) error {
-	g.server = target.New(target.Options{Authorizer: g.volumes, Logger: g.log})
+	g.server = target.New(target.Options{
+		Authorizer: g.volumes, Logger: g.log,
+		Limits: target.Limits{PingAfter: g.cfg.InitiatorTimeout / 2},
+	})
 	g.exports = newTargets(g.server, g.dir.join("reservations"), g.access, g.log)
 	return nil
 }

@@ -48,6 +48,7 @@ func (c *Config) Settings() []Setting {
 		{"upload-buffer", "local space for what is accepted and not yet in the bucket", &c.UploadBuffer},
 		{"cache", "local space for copies of what is in the bucket", &c.Cache},
 		{"drain-timeout", "how long initiators have to log out when the gateway stops", (*duration)(&c.DrainTimeout)},
+		{"initiator-timeout", "after what silence an initiator is disconnected; half of that after, it is asked for a sign of life", (*duration)(&c.InitiatorTimeout)},
 		{"log-level", "debug, info, warn or error", &marshalled{&c.LogLevel, "LEVEL"}},
 	}
 }
