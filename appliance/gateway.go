@@ -181,7 +181,7 @@ func (g *Gateway) openServer(context.Context) error {
 		Authorizer: g.volumes, Logger: g.log,
 		Limits: target.Limits{PingAfter: g.cfg.InitiatorTimeout / 2},
 	})
-	g.exports = newTargets(g.server, g.dir.join("reservations"), g.access, g.log)
+	g.exports = newTargets(g.server, g.dir.join("reservations"), g.dir.join("modes"), g.access, g.log)
 	return nil
 }
 

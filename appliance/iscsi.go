@@ -22,6 +22,7 @@ const productRevision = "1"
 type targets struct {
 	server       *target.Server
 	reservations string // directory of persistent reservations
+	modes        string // directory of saved mode pages
 	access       *access
 	tokens       *sbc.Tokens
 	log          *slog.Logger
@@ -30,9 +31,9 @@ type targets struct {
 	disks map[string]*exported // by volume
 }
 
-func newTargets(server *target.Server, reservations string, rules *access, log *slog.Logger) *targets {
+func newTargets(server *target.Server, reservations, modes string, rules *access, log *slog.Logger) *targets {
 	return &targets{
-		server: server, reservations: reservations, access: rules, tokens: sbc.NewTokens(), log: log,
+		server: server, reservations: reservations, modes: modes, access: rules, tokens: sbc.NewTokens(), log: log,
 		disks: map[string]*exported{},
 	}
 }
@@ -41,7 +42,7 @@ func newTargets(server *target.Server, reservations string, rules *access, log *
 func (t *targets) Export(name string, id uuid.UUID, disk sbc.Disk) error {
 	device, err := sbc.New(sbc.Options{
 		Disk: disk, ID: id, Target: api.IQN(name), Revision: productRevision,
-		Registry: reservationsOf(t.reservations, id), Peers: t, Tokens: t.tokens, Logger: t.log.With("volume", name),
+		Registry: reservationsOf(t.reservations, id), Modes: modesOf(t.modes, id), Peers: t, Tokens: t.tokens, Logger: t.log.With("volume", name),
 	})
 	if err != nil {
 		return fmt.Errorf("making a SCSI disk: %w", err)
@@ -73,7 +74,9 @@ func (t *targets) Withdraw(ctx context.Context, name string) error {
 }
 
 // Forget implements exporter.
-func (t *targets) Forget(id uuid.UUID) error { return reservationsOf(t.reservations, id).forget() }
+func (t *targets) Forget(id uuid.UUID) error {
+	return errors.Join(reservationsOf(t.reservations, id).forget(), modesOf(t.modes, id).forget())
+}
 
 // Grown implements exporter.
 func (t *targets) Grown(name string) {

@@ -50,7 +50,7 @@ func TestPeers(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	exports := newTargets(target.New(target.Options{Logger: log}), t.TempDir(), rules, log)
+	exports := newTargets(target.New(target.Options{Logger: log}), t.TempDir(), t.TempDir(), rules, log)
 	ids := map[string]uuid.UUID{"one": uuid.New(), "two": uuid.New()}
 	for name, id := range ids {
 		if err := exports.Export(name, id, emptyDisk{}); err != nil {

@@ -30,7 +30,7 @@ func TestReservations(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := os.WriteFile(two.path, bytes.Repeat([]byte("a"), maxReservations+1), 0o600); err != nil {
+	if err := os.WriteFile(two.path, bytes.Repeat([]byte("a"), maxKept+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := two.Load(); err == nil {

@@ -34,7 +34,8 @@ type Options struct {
 	ID       [16]byte // identity of the disk, from which its serial number and its name are made
 	Target   string   // iSCSI name of the target that it is a LUN of
 	Revision string   // of the product, up to 4 characters
-	Registry scsi.Registry
+	Registry scsi.Registry // of persistent reservations; nil: none outlive the device
+	Modes    scsi.Registry // of saved mode pages; nil: none can be saved
 	Peers    Peers   // nil: a copy is always inside this disk
 	Tokens   *Tokens // of all disks of the gateway; nil: of this disk alone
 	Logger   *slog.Logger
@@ -86,7 +87,7 @@ func New(o Options) (*Device, error) {
 	d.naa = id.Designator()
 	var err error
 	d.Unit, err = scsi.NewUnit(scsi.Config{
-		Identity: id, Logger: o.Logger, Registry: o.Registry,
+		Identity: id, Logger: o.Logger, Registry: o.Registry, Modes: o.Modes, Specific: d.specific,
 		Blocks:   func() (uint64, uint32) { return d.sectors(), sector },
 		Selected: d.selected,
 	}, d.operations(), modePages())

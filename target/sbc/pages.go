@@ -65,3 +65,12 @@ func (d *Device) selected(ctx context.Context) error {
 }
 
 func (d *Device) writeThroughMode() bool { return d.Mode(0x08, 0)&writeCache == 0 }
+
+// specific is the device-specific parameter of MODE SENSE: DPOFUA, and WP if an initiator has write
+// protected the disk (SBC-3 6.5.1).
+func (d *Device) specific() byte {
+	if d.writeProtected() {
+		return 0x90
+	}
+	return 0x10
+}

@@ -62,7 +62,9 @@ type rig struct {
 	work func(context.Context) Status
 }
 
-func newRig(t testing.TB, registry Registry) *rig {
+func newRig(t testing.TB, registry Registry) *rig { return newRigWith(t, registry, nil) }
+
+func newRigWith(t testing.TB, registry, modes Registry) *rig {
 	t.Helper()
 	r := &rig{t: t}
 	nothing := func(_ context.Context, c *Command) { c.Complete() }
@@ -84,7 +86,7 @@ func newRig(t testing.TB, registry Registry) *rig {
 			Vendor: "VENDOR", Product: "PRODUCT", Revision: "1.23", Serial: "serial", NAA: [16]byte{0xab, 1, 15: 0xff}, Target: "iqn.2026-01.test:disk",
 			Versions: []uint16{0x00a0, 0x0460}, Pages: map[byte]func() []byte{0xb1: func() []byte { return []byte{0, 1} }},
 		},
-		Logger: slog.New(slog.DiscardHandler), Registry: registry,
+		Logger: slog.New(slog.DiscardHandler), Registry: registry, Modes: modes, Specific: func() byte { return 0x10 },
 		Blocks: func() (uint64, uint32) { return 1 << 33, 512 },
 		Logs:   map[byte]func() []byte{0x0d: func() []byte { return []byte{7, 8, 9} }},
 	}, ops, []*ModePage{

@@ -13,9 +13,11 @@ type ModePage struct {
 	Default       []byte
 	Changeable    []byte                 // bits that MODE SELECT may set
 	current       atomic.Pointer[[]byte] // never changed, only replaced
+	saved         []byte                 // what it begins with; protected by Unit.mu
 }
 
-func (p *ModePage) reset() { p.set(p.Default) }
+// reset makes the saved values current (SPC-4 5.11).
+func (p *ModePage) reset() { p.set(p.saved) }
 
 func (p *ModePage) set(value []byte) {
 	value = slices.Clone(value)
@@ -24,12 +26,16 @@ func (p *ModePage) set(value []byte) {
 
 func (p *ModePage) value() []byte { return *p.current.Load() }
 
-func (p *ModePage) append(b []byte, value []byte) []byte {
+func (p *ModePage) append(b []byte, value []byte, savable bool) []byte {
+	code := p.Code
+	if savable {
+		code |= 0x80 // PS
+	}
 	if p.Subpage != 0 {
-		b = append(b, p.Code|0x40, p.Subpage)
+		b = append(b, code|0x40, p.Subpage)
 		b = binary.BigEndian.AppendUint16(b, uint16(len(value)))
 	} else {
-		b = append(b, p.Code, byte(len(value)))
+		b = append(b, code, byte(len(value)))
 	}
 	return append(b, value...)
 }
@@ -64,7 +70,7 @@ func (u *Unit) modeSense(_ context.Context, c *Command) {
 		allocation = int(binary.BigEndian.Uint16(c.CDB[7:]))
 	}
 	control, code, subpage := c.CDB[2]>>6, c.CDB[2]&0x3f, c.CDB[3]
-	if control == 3 {
+	if control == 3 && u.cfg.Modes == nil {
 		u.Fail(c, Illegal(SavingNotSupported))
 		return
 	}
@@ -90,14 +96,16 @@ func (u *Unit) modeSense(_ context.Context, c *Command) {
 			value = p.Changeable
 		case 2:
 			value = p.Default
+		case 3:
+			value = p.saved
 		}
-		b = p.append(b, value)
-	}
-	specific := byte(0x10) // DPOFUA
-	if u.Mode(0x0a, 2)&0x08 != 0 {
-		specific |= 0x80 // write protected
+		b = p.append(b, value, u.savable(p))
 	}
 	u.mu.Unlock()
+	specific := byte(0)
+	if u.cfg.Specific != nil {
+		specific = u.cfg.Specific()
+	}
 	if !found {
 		u.Fail(c, BadField(2, 5))
 		return
@@ -137,7 +145,8 @@ func (u *Unit) modeSelect(ctx context.Context, c *Command) {
 		u.Fail(c, BadField(1, 4)) // PF: vendor-specific pages are not known
 		return
 	}
-	if c.CDB[1]&0x01 != 0 {
+	save := c.CDB[1]&0x01 != 0
+	if save && u.cfg.Modes == nil {
 		u.Fail(c, BadField(1, 0)) // SP: nothing is saved
 		return
 	}
@@ -176,12 +185,21 @@ func (u *Unit) modeSelect(ctx context.Context, c *Command) {
 		return
 	}
 	c.Transfer = int64(len(c.Out))
-	if !changed || u.cfg.Selected == nil {
+	if u.cfg.Selected == nil {
+		changed = false
+	}
+	if !changed && !save {
 		c.Complete()
 		return
 	}
 	u.Go(ctx, c, func(ctx context.Context) {
-		err := u.cfg.Selected(ctx)
+		var err error
+		if changed {
+			err = u.cfg.Selected(ctx)
+		}
+		if err == nil && save {
+			err = u.saveModes()
+		}
 		u.Finished(c)
 		if err != nil {
 			u.cfg.Logger.Error("applying mode pages", "error", err)

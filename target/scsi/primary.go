@@ -76,24 +76,29 @@ func (u *Unit) requestSense(_ context.Context, c *Command) {
 	u.Answer(c, int(c.CDB[4]))
 }
 
-// reportLUNs lists LUN 0, the only one of a target (SPC-4 6.33).
+// reportLUNs lists the LUNs of the target (SPC-4 6.33).
 func (u *Unit) reportLUNs(_ context.Context, c *Command) {
 	report, allocation := c.CDB[2], binary.BigEndian.Uint32(c.CDB[6:])
 	if allocation < 16 {
 		u.Fail(c, BadField(6, 7))
 		return
 	}
+	luns := []uint64{0}
+	if u.cfg.LUNs != nil {
+		luns = u.cfg.LUNs()
+	}
 	switch report {
-	case 0x00, 0x02, 0x10, 0x11, 0x12:
-		c.In = append(c.In[:0], 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-	case 0x01: // well known logical units: none
-		c.In = append(c.In[:0], 0, 0, 0, 0, 0, 0, 0, 0)
+	case 0x00, 0x02, 0x11:
+	case 0x01, 0x10, 0x12: // well known, administrative and subsidiary ones: none
+		luns = nil
 	default:
 		u.Fail(c, BadField(2, 7))
 		return
 	}
-	if report == 0x10 || report == 0x12 { // administrative and subsidiary ones: none
-		c.In = append(c.In[:0], 0, 0, 0, 0, 0, 0, 0, 0)
+	c.In = binary.BigEndian.AppendUint32(c.In[:0], uint32(8*len(luns)))
+	c.In = append(c.In, 0, 0, 0, 0)
+	for _, lun := range luns {
+		c.In = binary.BigEndian.AppendUint64(c.In, lun)
 	}
 	u.Answer(c, int(min(allocation, 1<<20)))
 }

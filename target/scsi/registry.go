@@ -6,8 +6,9 @@ import (
 	"fmt"
 )
 
-// Registry keeps persistent reservations for which the initiator asked that they survive
-// a loss of power (APTPL, SPC-4 5.12.5). Save has returned before the initiator is answered.
+// Registry keeps what an initiator asked to survive a loss of power: persistent reservations
+// (APTPL, SPC-4 5.12.5), or mode pages (SP, SPC-4 6.9). Save has returned before the initiator is
+// answered.
 type Registry interface {
 	Load() ([]byte, error) // nothing, if nothing was saved
 	Save(state []byte) error

@@ -50,6 +50,12 @@ type Config struct {
 	Identity Identity
 	Logger   *slog.Logger
 	Registry Registry // keeps persistent reservations over restarts; nil: none are kept
+	Modes    Registry // keeps the saved values of mode pages; nil: nothing can be saved
+	// Specific returns the device-specific parameter in the header of MODE SENSE (SBC-3 6.5.1,
+	// SSC-4 8.3.1); nil: 0.
+	Specific func() byte
+	// LUNs returns the LUNs of the target, as REPORT LUNS lists them; nil: LUN 0 alone.
+	LUNs func() []uint64
 	// Blocks returns the number and the length of blocks for the block descriptor of MODE
 	// SENSE; nil: there is none.
 	Blocks func() (blocks uint64, size uint32)
@@ -82,6 +88,8 @@ type Unit struct {
 	gate sync.RWMutex
 	// changing is held by the one PERSISTENT RESERVE OUT under way, also while it saves.
 	changing sync.Mutex
+	// saving is held while mode pages are saved.
+	saving sync.Mutex
 
 	mu      sync.Mutex // protects what follows; never held during I/O
 	nexuses map[*Nexus][]Code
@@ -99,8 +107,8 @@ func NewUnit(cfg Config, ops []*Op, pages []*ModePage) (*Unit, error) {
 		u.ops[opKey(op.Code, op.Action)] = op
 	}
 	u.list = sortedOps(u.ops)
-	for _, p := range pages {
-		p.reset()
+	if err := u.loadModes(); err != nil {
+		return nil, err
 	}
 	u.applyModes()
 	if err := u.loadRegistrations(); err != nil {
