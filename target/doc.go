@@ -83,6 +83,15 @@
 // ends and before a session that replaces it begins. So a write of an old session can never
 // land on top of one of a new.
 //
+// # Parting
+//
+// When the target ends a session, it says so first (farewell.go). Shutdown and RemoveTarget ask
+// for a logout (asynchronous event 1) and wait for it a bounded time; a Linux initiator logs
+// out, and in again when there is something to log in to, without an error to whoever uses
+// the disk. Sessions that are left, and those that an administrator drops, are dismissed:
+// their commands are aborted, and the last thing sent is event 3, with the times to come back
+// at. Only a peer that is gone, or has logged in again, is disconnected without a word.
+//
 // # Time
 //
 // A login has Limits.LoginTime. Later on, one timer a connection looks every few seconds

@@ -1,6 +1,8 @@
 package target
 
 import (
+	"context"
+	"log/slog"
 	"sync/atomic"
 
 	"sluice/target/pdu"
@@ -14,7 +16,8 @@ type taskFunction struct {
 	p    pdu.TaskRequest
 	left atomic.Int32 // tasks that have not ended, and one more while they are looked for
 	// others are the sessions, but for that of c, whose tasks it has aborted.
-	others []*session
+	others  []*session
+	aborted int // how many tasks it has aborted
 }
 
 // taskEnded is called with the lock of some connection held.
@@ -56,7 +59,7 @@ func (f *taskFunction) start() pdu.TaskResult {
 	case pdu.TaskAbort:
 		return f.abortTask(lu)
 	case pdu.TaskAbortSet:
-		f.c.abort(f, onUnit)
+		f.aborted = f.c.abort(f, onUnit)
 	case pdu.TaskClearSet, pdu.TaskLUReset:
 		f.everywhere(onUnit)
 	case pdu.TaskTargetWarmReset, pdu.TaskTargetColdReset:
@@ -72,7 +75,9 @@ func (f *taskFunction) start() pdu.TaskResult {
 // everywhere aborts tasks of all sessions with the target.
 func (f *taskFunction) everywhere(match func(*command) bool) {
 	for _, ses := range f.c.srv.sessionsOf(f.c.ses.targetName()) {
-		if n := ses.conn.Load().abort(f, match); n > 0 && ses != f.c.ses {
+		n := ses.conn.Load().abort(f, match)
+		f.aborted += n
+		if n > 0 && ses != f.c.ses {
 			f.others = append(f.others, ses)
 		}
 	}
@@ -81,7 +86,7 @@ func (f *taskFunction) everywhere(match func(*command) bool) {
 func (f *taskFunction) abortTask(lu scsi.LogicalUnit) pdu.TaskResult {
 	c := f.c
 	n := c.abort(f, func(m *command) bool { return m.itt == f.p.ReferencedTag && m.lu == lu })
-	if n > 0 {
+	if f.aborted = n; n > 0 {
 		return pdu.TaskComplete
 	}
 	// A command that was lost on the way: its number counts as received (RFC 7143 11.6.1).
@@ -122,6 +127,12 @@ func (f *taskFunction) finish(result pdu.TaskResult) {
 			}
 		}
 	}
+	level := slog.LevelInfo
+	if f.p.Function == pdu.TaskAbort {
+		level = slog.LevelDebug // of those, there may be many
+	}
+	c.log.Log(context.Background(), level, "task management", "function", byte(f.p.Function), "lun", f.p.LUN,
+		"result", byte(result), "aborted", f.aborted)
 	answer := pdu.TaskResponse{Result: result, ITT: f.p.ITT}
 	answer.Marshal(&ctl.h)
 	ctl.status = true
