@@ -39,6 +39,9 @@ func NewPath(t testing.TB, portal string) *Path {
 	return p
 }
 
+// Address is where initiators connect, HOST:PORT.
+func (p *Path) Address() string { return p.listener.Addr().String() }
+
 // Cut cuts the path, until Mend.
 func (p *Path) Cut() {
 	p.mu.Lock()
@@ -99,52 +102,82 @@ func (p *Path) accept() {
 	}
 }
 
-// join connects an initiator with the portal, when there is no cut.
+// join connects an initiator with the portal, when there is no cut. One that has given up by
+// then has never been there.
 func (p *Path) join(near net.Conn) {
 	if !p.keep(near) {
 		return
 	}
-	if mended := p.mended(); mended != nil {
-		<-mended
+	said := p.hear(near)
+	if p.held(said) {
+		return
 	}
 	far, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", p.portal)
 	if err != nil {
 		_ = near.Close()
+		said.forget()
 		return
 	}
 	if !p.keep(far) {
+		said.forget()
 		return
 	}
-	p.running.Go(func() { p.pass(near, far) })
-	p.pass(far, near)
+	p.running.Go(func() { p.pass(said, near, far) })
+	p.pass(p.hear(far), far, near)
+}
+
+// speech is what one side of a connection says.
+type speech struct {
+	chunks chan []byte
+	ended  chan struct{} // closed at its end
+}
+
+// forget lets the goroutine of hear end.
+func (s *speech) forget() {
+	for range s.chunks {
+	}
+}
+
+func (p *Path) hear(c net.Conn) *speech {
+	const size = 64 << 10
+	s := &speech{make(chan []byte, maxPending/size), make(chan struct{})}
+	p.running.Go(func() {
+		defer close(s.chunks)
+		for {
+			chunk := make([]byte, size)
+			n, err := c.Read(chunk)
+			if err != nil {
+				close(s.ended)
+				return
+			}
+			s.chunks <- chunk[:n]
+		}
+	})
+	return s
+}
+
+// held waits while there is a cut, and tells whether who speaks has fallen silent in it, in
+// which case what was not passed on is lost.
+func (p *Path) held(s *speech) (lost bool) {
+	mended := p.mended()
+	if mended == nil {
+		return false
+	}
+	select {
+	case <-mended:
+		return false
+	case <-s.ended:
+		<-mended
+		s.forget()
+		return true
+	}
 }
 
 // pass passes on what src says until it ends.
-func (p *Path) pass(src, dst net.Conn) {
-	chunks := make(chan []byte, maxPending/chunkSize)
-	ended := make(chan struct{})
-	p.running.Go(func() {
-		defer close(chunks)
-		for {
-			chunk := make([]byte, chunkSize)
-			n, err := src.Read(chunk)
-			if err != nil {
-				close(ended)
-				return
-			}
-			chunks <- chunk[:n]
-		}
-	})
-	for chunk := range chunks {
-		if mended := p.mended(); mended != nil {
-			select {
-			case <-mended:
-			case <-ended: // in a cut: what it said last is lost
-				<-mended
-				for range chunks {
-				}
-				return
-			}
+func (p *Path) pass(said *speech, src, dst net.Conn) {
+	for chunk := range said.chunks {
+		if p.held(said) {
+			return // dst is not told
 		}
 		if _, err := dst.Write(chunk); err != nil {
 			break
@@ -153,8 +186,5 @@ func (p *Path) pass(src, dst net.Conn) {
 	if p.mended() == nil { // else dst is not told
 		_, _ = src.Close(), dst.Close()
 	}
-	for range chunks { // lets the reader end
-	}
+	said.forget()
 }
-
-const chunkSize = 64 << 10

@@ -3,7 +3,6 @@ package sessions
 import (
 	"io"
 	"net"
-	"strconv"
 	"testing"
 	"time"
 )
@@ -17,7 +16,7 @@ func TestPath(t *testing.T) {
 	defer l.Close()
 	p := NewPath(t, l.Addr().String())
 	dial := func() (near, far net.Conn) {
-		near, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(p.Port)))
+		near, err := net.Dial("tcp", p.Address())
 		if err != nil {
 			t.Fatal(err)
 		}

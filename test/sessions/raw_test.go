@@ -39,13 +39,19 @@ const patience = 20 * time.Second
 // newRaw logs in to a volume from the initiator port with this number.
 func newRaw(t *testing.T, gw *harness.Gateway, volume string, port byte) *raw {
 	t.Helper()
-	c, err := net.Dial("tcp", gw.Portal)
+	return newRawOn(t, gw.Portal, gw.IQN(volume), port)
+}
+
+// newRawOn logs in to a target at an address.
+func newRawOn(t *testing.T, address, target string, port byte) *raw {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	r := &raw{t: t, conn: c, cmdSN: 1, expSN: 1, early: map[uint32]answer{}}
-	text := []byte("InitiatorName=iqn.2026-11.io.sluice.test:raw\x00SessionType=Normal\x00TargetName=" + gw.IQN(volume) +
+	text := []byte("InitiatorName=iqn.2026-11.io.sluice.test:raw\x00SessionType=Normal\x00TargetName=" + target +
 		"\x00ImmediateData=Yes\x00FirstBurstLength=262144\x00MaxRecvDataSegmentLength=262144\x00")
 	req := pdu.LoginRequest{
 		Transit: true, CSG: pdu.StageOperational, NSG: pdu.StageFullFeature, ISID: [6]byte{0x80, 5: port},

@@ -43,7 +43,7 @@ func newLab(t *testing.T, paths int) *lab {
 	l := &lab{t: t, store: s3server.Start(t)}
 	l.gw = harness.Start(t, harness.Options{
 		Store: l.store.URL("gateway"), Env: l.store.Env(),
-		Args: []string{"--cache", "64MiB", "--upload-buffer", "64MiB", "--drain-timeout", "5s"},
+		Args: []string{"--cache", "64MiB", "--upload-buffer", "64MiB", "--drain-timeout", "5s", "--log-level", "debug"},
 	})
 	l.gw.CreateVolume(volume, "1GiB")
 	for range paths {
@@ -76,6 +76,8 @@ func (l *lab) event(name string) {
 	case "kill":
 		l.gw.Kill()
 		l.gw.Restart()
+	case "grow":
+		l.gw.CLI("volume", "resize", volume, "2GiB")
 	case "detach":
 		l.gw.CLI("volume", "detach", volume, "--force")
 	case "freeze":
@@ -113,6 +115,11 @@ func (l *lab) run(size string, troubles ...string) {
 	l.report()
 	if err != nil && (!errors.As(err, new(*guest.ExitError)) || !t.Failed()) {
 		t.Errorf("%v (%v)", err, ctx.Err())
+	}
+	functions := strings.Count(l.gw.LogTail(1<<20), `"msg":"task management"`)
+	t.Logf("the initiator has asked for %d task management functions", functions)
+	if long() && functions == 0 {
+		t.Error("no command has timed out: the store was not frozen for long enough, or nothing was read from it")
 	}
 	if want := 3*len(troubles) + 5; l.passed < want {
 		t.Errorf("only %d of at least %d checks passed: the script ended early", l.passed, want)
@@ -185,10 +192,10 @@ func long() bool { return os.Getenv("SLUICE_RECOVERY") == "long" }
 // TestRecovery: over one path.
 func TestRecovery(t *testing.T) {
 	if long() {
-		newLab(t, 1).run("96m", "cut-5", "stop", "kill", "cut-30", "freeze-10", "cut-100", "freeze-70")
+		newLab(t, 1).run("96m", "cut-5", "grow", "stop", "kill", "cut-30", "freeze-10", "cut-100", "freeze-70")
 		return
 	}
-	newLab(t, 1).run("40m", "cut-5", "stop", "kill", "freeze-5")
+	newLab(t, 1).run("40m", "cut-5", "grow", "stop", "kill", "freeze-5")
 }
 
 // TestRecoveryMultipath: over two paths with dm-multipath.
@@ -196,5 +203,5 @@ func TestRecoveryMultipath(t *testing.T) {
 	if !long() {
 		t.Skip("takes minutes: make recovery")
 	}
-	newLab(t, 2).run("96m", "half-30", "cut-5", "stop", "half-30", "kill", "cut-30", "freeze-40", "cut-100")
+	newLab(t, 2).run("96m", "half-30", "cut-5", "grow", "stop", "half-30", "kill", "cut-30", "freeze-40", "cut-100")
 }
