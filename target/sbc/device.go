@@ -31,13 +31,13 @@ var ErrNotReady = errors.New("the disk is not ready")
 // Options are what a Device needs.
 type Options struct {
 	Disk     Disk
-	ID       [16]byte // identity of the disk, from which its serial number and its name are made
-	Target   string   // iSCSI name of the target that it is a LUN of
-	Revision string   // of the product, up to 4 characters
+	ID       [16]byte      // identity of the disk, from which its serial number and its name are made
+	Target   string        // iSCSI name of the target that it is a LUN of
+	Revision string        // of the product, up to 4 characters
 	Registry scsi.Registry // of persistent reservations; nil: none outlive the device
 	Modes    scsi.Registry // of saved mode pages; nil: none can be saved
-	Peers    Peers   // nil: a copy is always inside this disk
-	Tokens   *Tokens // of all disks of the gateway; nil: of this disk alone
+	Peers    Peers         // nil: a copy is always inside this disk
+	Tokens   *Tokens       // of all disks of the gateway; nil: of this disk alone
 	Logger   *slog.Logger
 }
 
@@ -154,8 +154,12 @@ func (d *Device) Submit(ctx context.Context, batch []*scsi.Command) {
 // gather adds a checked write to the batch.
 func (d *Device) gather(ctx context.Context, w *writes, c *scsi.Command) {
 	a := addressOf(c.CDB)
-	n := min(int64(len(c.Out)), a.bytes()) &^ (sector - 1)
+	n := min(int64(len(c.Out)), a.bytes())
 	c.Transfer = a.bytes()
+	if n%sector != 0 {
+		d.writePart(ctx, c, c.Out[:n], a.offset())
+		return
+	}
 	if n > 0 && d.forced(c) {
 		d.Go(ctx, c, func(ctx context.Context) { d.finish(c, d.writeThrough(ctx, c.Out[:n], a.offset()), true) })
 		return

@@ -11,6 +11,7 @@
 // have to wait (EAGAIN), and for everything else that touches the medium, a goroutine per command
 // waits.
 //
-// When an initiator expects to transfer less than its CDB says, whole sectors of what it
-// expects are transferred, and the transport reports the rest as residual overflow.
+// When an initiator expects to transfer less than its CDB says, what it expects is transferred, to
+// the byte, and the transport reports the rest as residual overflow. The rest of a sector
+// that was sent in part keeps its content.
 package sbc

@@ -90,14 +90,17 @@ func (d *Device) writeAndVerify(ctx context.Context, c *scsi.Command) {
 		return
 	}
 	c.Transfer = a.bytes()
-	p := c.Out[:min(int64(len(c.Out)), a.bytes())&^(sector-1)]
+	p := c.Out[:min(int64(len(c.Out)), a.bytes())]
 	if len(p) == 0 {
 		c.Complete()
 		return
 	}
 	d.Go(ctx, c, func(ctx context.Context) {
-		got := c.Buffer(len(p))
-		err := d.writeThrough(ctx, p, a.offset())
+		got := c.Buffer(wholeSectors(len(p)))
+		err := d.merge(ctx, got, p, a.offset())
+		if err == nil {
+			err = d.disk.Flush(ctx)
+		}
 		if err == nil {
 			err = d.fetch(ctx, got, a.offset())
 		}
@@ -105,7 +108,34 @@ func (d *Device) writeAndVerify(ctx context.Context, c *scsi.Command) {
 			d.finish(c, err, true)
 			return
 		}
-		d.compared(c, got, p)
+		d.compared(c, got[:len(p)], p)
+	})
+}
+
+// wholeSectors returns the bytes of the sectors that n bytes touch.
+func wholeSectors(n int) int { return (n + sector - 1) &^ (sector - 1) }
+
+// writePart carries out a WRITE of which the initiator was ready to send no whole number
+// of sectors: what it did send is written, to the byte.
+func (d *Device) writePart(ctx context.Context, c *scsi.Command, p []byte, off int64) {
+	flush := d.forced(c)
+	d.Go(ctx, c, func(ctx context.Context) {
+		err := d.merge(ctx, c.Buffer(wholeSectors(len(p))), p, off)
+		if err == nil && flush {
+			err = d.disk.Flush(ctx)
+		}
+		d.finish(c, err, true)
+	})
+}
+
+// merge writes p, which may end within a sector; got has room for all of its sectors.
+func (d *Device) merge(ctx context.Context, got, p []byte, off int64) error {
+	if len(got) == len(p) {
+		return d.put(ctx, p, off)
+	}
+	return d.modify(ctx, got, off, func() []byte {
+		copy(got, p)
+		return got
 	})
 }
 
@@ -176,16 +206,16 @@ func (d *Device) orWrite(ctx context.Context, c *scsi.Command) {
 		return
 	}
 	c.Transfer = a.bytes()
-	p := c.Out[:min(int64(len(c.Out)), a.bytes())&^(sector-1)]
+	p := c.Out[:min(int64(len(c.Out)), a.bytes())]
 	if len(p) == 0 {
 		c.Complete()
 		return
 	}
 	flush := d.forced(c)
 	d.Go(ctx, c, func(ctx context.Context) {
-		got := c.Buffer(len(p))
+		got := c.Buffer(wholeSectors(len(p)))
 		err := d.modify(ctx, got, a.offset(), func() []byte {
-			for i := range got {
+			for i := range p {
 				got[i] |= p[i]
 			}
 			return got
