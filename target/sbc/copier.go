@@ -78,6 +78,9 @@ func (e extent) overlaps(f extent) bool {
 //
 // Inside one disk, whole blocks are copied by the disk itself. All else is read and written.
 func copyExtent(ctx context.Context, dst, src extent, check func() error, progress func(n int64)) error {
+	if src.n == 0 {
+		return nil
+	}
 	if dst.disk.writeProtected() {
 		return errProtected
 	}

@@ -34,7 +34,7 @@ const (
 //	16  CSCD descriptors, segment descriptors, inline data
 type copyList struct {
 	id       byte
-	keep     bool // the initiator may ask what became of it
+	keep     bool // it has an identifier, by which the initiator may ask what became of it
 	targets  []cscd
 	segments []segment
 }
@@ -43,13 +43,19 @@ type copyList struct {
 // NAA designator (SPC-4 6.4.5.2).
 //
 //	 0  E4
-//	 1  LU ID type C0, NUL 20, peripheral device type 1F
+//	 1  NUL 20, peripheral device type 1F
 //	 4  code set 0F
 //	 5  association 30, designator type 0F
 //	 7  designator length
 //	 8  designator (20)
 //	28  PAD 04, disk block length (3)
-type cscd struct{ naa [16]byte }
+//
+// With NUL, of SPC-3, it stands for no disk at all: segments that name it are skipped. The LU ID
+// type (C0) of SPC-3 is ignored, as SPC-4 has it.
+type cscd struct {
+	naa  [16]byte
+	null bool
+}
 
 // segment is a block device to block device segment descriptor (SPC-4 6.4.6.3).
 //
@@ -84,9 +90,11 @@ func parseCopyList(p []byte) (copyList, *scsi.Sense) {
 	}
 	targets, segments := int(be.Uint16(p[2:])), uint64(be.Uint32(p[8:]))
 	usage := p[1] >> 3 & 3
-	l.id, l.keep = p[0], usage < 2
+	l.id, l.keep = p[0], usage != 3
 	switch {
-	case usage >= 2 && l.id != 0:
+	case usage == 1:
+		return l, bad(scsi.BadParameter(1, 4))
+	case usage == 3 && l.id != 0:
 		return l, bad(scsi.BadParameter(0, 7))
 	case be.Uint32(p[12:]) != 0:
 		return l, bad(scsi.Illegal(scsi.InlineDataLength))
@@ -107,6 +115,8 @@ func parseCopyList(p []byte) (copyList, *scsi.Sense) {
 	return l, l.parseSegments(p, copyHeader+targets, copyHeader+targets+int(segments))
 }
 
+// parseSegments decodes the descriptors from at to end. That their targets are there is looked at
+// when their turn comes.
 func (l *copyList) parseSegments(p []byte, at, end int) *scsi.Sense {
 	for at < end {
 		switch {
@@ -117,7 +127,7 @@ func (l *copyList) parseSegments(p []byte, at, end int) *scsi.Sense {
 		case len(l.segments) == maxSegments:
 			return bad(scsi.Illegal(scsi.TooManySegments))
 		}
-		s, sense := l.parseSegment(p, at)
+		s, sense := parseSegment(p, at)
 		if sense != nil {
 			return sense
 		}
@@ -135,8 +145,6 @@ func parseCSCD(p []byte, at int) (cscd, *scsi.Sense) {
 	switch {
 	case d[0] != cscdIdentification:
 		return t, bad(scsi.Sense{Key: scsi.IllegalRequest, Code: scsi.UnsupportedTarget, Specific: scsi.BadParameter(at, 7).Specific})
-	case d[1]&0xe0 != 0: // not a logical unit number, or a null device
-		return t, bad(scsi.BadParameter(at+1, 7))
 	case d[1]&0x1f != 0: // not a disk
 		return t, bad(scsi.BadParameter(at+1, 4))
 	case d[7] > 20:
@@ -144,13 +152,14 @@ func parseCSCD(p []byte, at int) (cscd, *scsi.Sense) {
 	case d[29] != 0 || binary.BigEndian.Uint16(d[30:]) != sector:
 		return t, bad(scsi.BadParameter(at+29, 7))
 	}
+	t.null = d[1]&0x20 != 0
 	if d[4]&0x0f == 0x01 && d[5]&0x3f == 0x03 && d[7] == 16 { // binary, of the unit, NAA
 		copy(t.naa[:], d[8:])
 	}
 	return t, nil
 }
 
-func (l *copyList) parseSegment(p []byte, at int) (segment, *scsi.Sense) {
+func parseSegment(p []byte, at int) (segment, *scsi.Sense) {
 	be := binary.BigEndian
 	d := p[at:][:segmentLength]
 	n := uint64(be.Uint16(d[10:]))
@@ -158,13 +167,8 @@ func (l *copyList) parseSegment(p []byte, at int) (segment, *scsi.Sense) {
 		source: int(be.Uint16(d[4:])), destination: int(be.Uint16(d[6:])),
 		from: address{be.Uint64(d[12:]), n}, to: address{be.Uint64(d[20:]), n},
 	}
-	switch {
-	case be.Uint16(d[2:]) != segmentLength-4:
+	if be.Uint16(d[2:]) != segmentLength-4 {
 		return s, bad(scsi.BadParameter(at+2, 7))
-	case s.source >= len(l.targets):
-		return s, bad(scsi.BadParameter(at+4, 7))
-	case s.destination >= len(l.targets):
-		return s, bad(scsi.BadParameter(at+6, 7))
 	}
 	return s, nil
 }

@@ -41,6 +41,8 @@ func TestCopyLists(t *testing.T) {
 		{"cut", func() []byte { b := valid(); return b[:len(b)-1] }, "5/1a00", 0},
 		{"too long", func() []byte { return make([]byte, maxCopyList+1) }, "5/1a00", 0},
 		{"list identifier that is not used", set(0, 1, 0x18), "5/2600", 0},
+		{"results that may be discarded", set(0, 1, 0x10), "good", 0},
+		{"a use of the identifier that is reserved", set(0, 1, 0x08), "5/2600", 1},
 		{"inline data", set(12, 0, 0, 0, 1), "5/260b", 0},
 		{"too many targets", many(maxTargets+1, 1), "5/2606", 0},
 		{"too many segments", many(1, maxSegments+1), "5/2608", 0},
@@ -48,16 +50,16 @@ func TestCopyLists(t *testing.T) {
 		{"half a target", set(2, 0, 31), "5/1a00", 0},
 		{"segments of 4 GiB", set(8, 255, 255, 255, 255), "5/1a00", 0},
 		{"target by port name", set(16, 0xe0), "5/2607", 16},
-		{"target of LU ID type 1", set(17, 0x40), "5/2600", 17},
-		{"null target", set(17, 0x20), "5/2600", 17},
+		{"LU ID type", set(17, 0x80), "good", 0},
+		{"null target", set(17, 0x20), "good", 0},
 		{"a tape as target", set(17, 0x01), "5/2600", 17},
 		{"designator too long", set(23, 21), "5/2600", 23},
 		{"sectors of 4096", set(46, 0x10, 0), "5/2600", 45},
 		{"target by T10 name", set(21, 0x01), "a/0d02", 0},
 		{"stream to stream", set(48, 0x03), "5/2609", 48},
 		{"segment of another length", set(51, 25), "5/2600", 50},
-		{"no such source", set(53, 1), "5/2600", 52},
-		{"no such destination", set(55, 1), "5/2600", 54},
+		{"no such source", set(53, 1), "a/0804", 0},
+		{"no such destination", set(55, 1), "a/0804", 0},
 	}
 	for _, tt := range tests {
 		x := r.xcopy(tt.list())
@@ -94,7 +96,7 @@ func FuzzCopyList(f *testing.F) {
 			t.Errorf("%d targets and %d segments in %d bytes", len(l.targets), len(l.segments), len(p))
 		}
 		for _, s := range l.segments {
-			if s.source >= len(l.targets) || s.destination >= len(l.targets) || s.from.n != s.to.n || s.from.n > maxSegment {
+			if s.from.n != s.to.n || s.from.n > maxSegment {
 				t.Errorf("segment %+v", s)
 			}
 		}

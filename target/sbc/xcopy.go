@@ -48,17 +48,11 @@ func (d *Device) extendedCopy(ctx context.Context, c *scsi.Command) {
 // copySegments processes the segments of a list.
 func (d *Device) copySegments(ctx context.Context, c *scsi.Command, list *copyList, j *job) *scsi.Sense {
 	for i, s := range list.segments {
-		source := d.find(c, list.targets[s.source].naa)
-		destination := d.find(c, list.targets[s.destination].naa)
-		if source == nil || destination == nil {
-			return segmentFailure(i, s.from.n, scsi.Sense{Key: scsi.CopyAborted, Code: scsi.CopyTargetUnreachable})
+		dst, src, failure := d.ends(c, list, s)
+		if failure != nil {
+			return segmentFailure(i, s.from.n, *failure)
 		}
-		if !source.inside(s.from) || !destination.inside(s.to) {
-			return segmentFailure(i, s.from.n, scsi.Sense{Key: scsi.CopyAborted, Code: scsi.LBAOutOfRange})
-		}
-		left := int64(s.from.n) * sector
-		dst := extent{destination, s.to.offset(), left}
-		src := extent{source, s.from.offset(), left}
+		left := src.n
 		err := d.copyBetween(ctx, c, dst, src, nil, func(n int64) {
 			left -= n
 			if j != nil {
@@ -67,9 +61,7 @@ func (d *Device) copySegments(ctx context.Context, c *scsi.Command, list *copyLi
 		})
 		if err != nil {
 			d.logFailure(c, err)
-			sense := d.cause(err)
-			sense.Key = scsi.CopyAborted
-			return segmentFailure(i, uint64(left)/sector, sense)
+			return segmentFailure(i, uint64(left)/sector, d.cause(err))
 		}
 		if j != nil {
 			j.segments.Add(1)
@@ -78,9 +70,31 @@ func (d *Device) copySegments(ctx context.Context, c *scsi.Command, list *copyLi
 	return nil
 }
 
+// ends returns what a segment copies to and from, or why it cannot. With a null device that is
+// nothing.
+func (d *Device) ends(c *scsi.Command, list *copyList, s segment) (dst, src extent, failure *scsi.Sense) {
+	if max(s.source, s.destination) >= len(list.targets) {
+		return dst, src, &scsi.Sense{Code: scsi.UnreachableCopyTarget}
+	}
+	from, to := list.targets[s.source], list.targets[s.destination]
+	if from.null || to.null {
+		return extent{disk: d}, extent{disk: d}, nil
+	}
+	source, destination := d.find(c, from.naa), d.find(c, to.naa)
+	if source == nil || destination == nil {
+		return dst, src, &scsi.Sense{Code: scsi.CopyTargetUnreachable}
+	}
+	if !source.inside(s.from) || !destination.inside(s.to) {
+		return dst, src, &scsi.Sense{Code: scsi.NoAdditionalSense}
+	}
+	n := s.from.bytes()
+	return extent{destination, s.to.offset(), n}, extent{source, s.from.offset(), n}, nil
+}
+
 // segmentFailure is the sense data for a segment that was not copied: how many sectors of it are
 // missing, and which one it is (SPC-4 5.17.7.4).
 func segmentFailure(index int, missing uint64, s scsi.Sense) *scsi.Sense {
+	s.Key = scsi.CopyAborted
 	s.Info, s.HasInfo = missing, true
 	s.Command = uint64(index)
 	return &s

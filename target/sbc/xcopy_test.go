@@ -125,9 +125,10 @@ func TestCopyFailures(t *testing.T) {
 		want    string
 		missing uint64
 	}{
-		{"the source ends", nil, piece{source: testSectors - 1, n: 2}, "a/2100", 2},
-		{"the destination ends", nil, piece{n: 2, place: testSectors - 1}, "a/2100", 2},
-		{"an address that overflows", nil, piece{n: 2, place: 1<<64 - 1}, "a/2100", 2},
+		{"the source ends", nil, piece{source: testSectors - 1, n: 2}, "a/0000", 2},
+		{"the destination ends", nil, piece{n: 2, place: testSectors - 1}, "a/0000", 2},
+		{"an address that overflows", nil, piece{n: 2, place: 1<<64 - 1}, "a/0000", 2},
+		{"a target that is not listed", nil, piece{to: 2, n: 3}, "a/0804", 3},
 		{"no such disk", func(_, b *rig, _ *peers) { b.d.naa = stranger }, piece{to: 1, n: 3}, "a/0d02", 3},
 		{"not allowed there", func(a, _ *rig, p *peers) { p.barred = a.n.Initiator }, piece{from: 1, n: 3}, "a/0d02", 3},
 		{"reserved there", func(_, b *rig, _ *peers) { b.on("other").good([]byte{0x16, 0, 0, 0, 0, 0}, nil, 0) }, piece{from: 1, n: 3}, "a/0d01", 3},
@@ -171,6 +172,23 @@ func TestCopyFailures(t *testing.T) {
 				t.Errorf("details % x", details)
 			}
 		})
+	}
+}
+
+// TestCopyToNowhere: segments that name a null device are processed, but nothing is copied.
+func TestCopyToNowhere(t *testing.T) {
+	r, _, _ := newPair(t)
+	r.fill(0, 16, 1)
+	list := xcopyList(1, []*Device{r.d, r.d}, piece{to: 1, n: 8, place: 1024}, piece{from: 1, n: 8, place: 1024}, piece{n: 8, place: 2048})
+	list[16+32+1] = 0x20
+	if got := r.xcopy(list).verdict(); got != "good" {
+		t.Fatal(got)
+	}
+	if !bytes.Equal(r.bytes(1024, 8), make([]byte, 8*sector)) || !bytes.Equal(r.bytes(2048, 8), r.bytes(0, 8)) {
+		t.Error("wrong data")
+	}
+	if got, want := r.received(scsi.CopyStatus, 1).In, []byte{0, 0, 0, 8, 1, 0, 3, 0, 0, 0, 0x10, 0}; !bytes.Equal(got, want) {
+		t.Errorf("status %x, want %x", got, want)
 	}
 }
 
