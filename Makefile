@@ -17,7 +17,7 @@ define GOTEST
 endef
 SHELL = /bin/bash
 
-.PHONY: build run setup test unit race lint fuzz crash recovery bench clean
+.PHONY: build run setup test unit race lint fuzz crash recovery conformance bench clean
 
 build: ## the program, static, in bin/sluice
 	@mkdir -p bin
@@ -59,6 +59,12 @@ crash: build ## kill -9 under load, N times each test
 recovery: build ## a Linux initiator through cuts of 5, 30 and 100 s, restarts and a frozen store, over one path and two: 15 minutes
 	@test/setup.sh
 	SLUICE_RECOVERY=long SLUICE_BIN=$(CURDIR)/bin/sluice $(GO) test -v -count 1 -timeout 60m -run TestRecovery ./test/sessions
+
+conformance: export SLUICE_CONFORMANCE = $(if $(PEERS),peers,all)
+conformance: export SLUICE_BIN = $(CURDIR)/bin/sluice
+conformance: build ## every test of iscsi-test-cu, connected in every way; PEERS=1: tgt and gotgt too; writes docs/CONFORMANCE.md
+	@test/setup.sh $(if $(PEERS),bench)
+	$(call GOTEST,-count 1 -timeout 40m -parallel 4 ./test/conformance)
 
 bench: build ## against tgt, istgt and s3backer; QUICK=1 takes two minutes; PART=local|remote|bulk|costs; writes docs/PERFORMANCE.md
 	@test/setup.sh bench

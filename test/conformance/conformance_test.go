@@ -56,36 +56,45 @@ func TestConformance(t *testing.T) {
 // runWay runs all tests of a way against one target and adds the outcomes to all.
 func runWay(t *testing.T, target target, w way, expected map[string]expectation, all *results) {
 	d := target.start(t, w)
+	outcomes := map[string]outcome{}
 	for _, test := range w.tests(all.Tests) {
-		ran := t.Run(test, func(t *testing.T) {
+		t.Run(test, func(t *testing.T) {
 			got := runTest(t.Context(), test, d.url, w, d.Exited())
-			all.add(target.name, w, test, got)
-			if !target.judged {
+			outcomes[test] = got
+			if target.judged {
+				judge(t, got, expected, test)
+			} else {
 				t.Log(got.Class, got.Detail)
-				return
-			}
-			var want *expectation
-			if e, ok := expected[test]; ok {
-				want = &e
-			}
-			note, err := verdict(got, want)
-			if err != nil {
-				t.Error(err)
-			} else if note != "" {
-				t.Skip(note)
 			}
 		})
+		ended := false
 		select {
 		case <-d.Exited():
-			if target.judged {
-				t.Fatalf("the daemon ended:\n%s", d.LogTail(30))
-			}
-			d = target.start(t, w)
+			ended = true
 		default:
-			if !target.judged && (!ran || all.get(target.name, w, test).Class != Passed) {
-				d.Kill()
-				d = target.start(t, w)
-			}
 		}
+		switch {
+		case target.judged && ended:
+			t.Fatalf("the daemon ended:\n%s", d.LogTail(30))
+		case !target.judged && (ended || outcomes[test].Class != Passed):
+			d.Kill()
+			d = target.start(t, w)
+		}
+	}
+	all.add(target.name, w, outcomes)
+}
+
+// judge reports to t what is not as expected, and as skipped what is and yet did not pass.
+func judge(t *testing.T, got outcome, expected map[string]expectation, test string) {
+	t.Helper()
+	var want *expectation
+	if e, ok := expected[test]; ok {
+		want = &e
+	}
+	note, err := verdict(got, want)
+	if err != nil {
+		t.Error(err)
+	} else if note != "" {
+		t.Skip(note)
 	}
 }

@@ -113,24 +113,27 @@ func TestParseExpected(t *testing.T) {
 }
 
 func TestParseOutput(t *testing.T) {
-	const head, foot = "found matching\nSuite: Unmap\n", "\n\nRun Summary:    Type  Total\n             asserts     %d\n"
+	const head, foot = "found matching\nSuite: Unmap\n  Test: Before ...FAILED\n    1. x\n", "\n\nRun Summary:    Type  Total\n             asserts     %d\n"
 	for _, test := range []struct {
 		name, body string
 		asserts    int
 		want       outcome
 	}{
-		{"passed", "  Test: Simple ...passed", 3, outcome{Passed, ""}},
-		{"passed with noise", "  Test: Simple ...    [WARNING] x\npassed", 3, outcome{Passed, ""}},
-		{"checked nothing", "  Test: Simple ...passed", 0, outcome{Skipped, "checks nothing"}},
-		{"skipped", "  Test: VPD ...    [SKIPPED] no\n more\npassed", 1, outcome{Skipped, "no"}},
+		{"passed", "  Test: A ...passed", 3, outcome{Passed, ""}},
+		{"passed with noise", "  Test: A ...    [WARNING] x\npassed", 3, outcome{Passed, ""}},
+		{"passed and noise", "  Test: A ...    a\npassed    [FAILED] x", 3, outcome{Passed, ""}},
+		{"checked without an assertion", "  Test: A ...    [OK] x\npassed", 0, outcome{Passed, ""}},
+		{"checked nothing", "  Test: A ...\npassed", 0, outcome{Skipped, "checks nothing"}},
+		{"skipped", "  Test: A ...    [SKIPPED] no\n more\npassed", 1, outcome{Skipped, "no"}},
 		{"failed, told", "  Test: A ...    [FAILED] not so\nFAILED\n    1. t.c:1  - a == b", 9, outcome{Failed, "not so"}},
-		{"failed, check", "  Test: A ...FAILED\n    1. t.c:1  - a == b", 9, outcome{Failed, "t.c:1 - a == b"}},
+		{"failed, check", "  Test: A ...\nFAILED\n    1. t.c:1  - a == b", 9, outcome{Failed, "t.c:1 - a == b"}},
 		{"failed after a skip", "  Test: A ...    [SKIPPED] x\nFAILED\n    1. t.c:1  - a", 9, outcome{Failed, "t.c:1 - a"}},
-		{"ended in the middle", "  Test: A ...    half", 9, outcome{Failed, "ended in the middle: asserts     9"}},
+		{"ended in the middle", "  Test: A ...    half", 9, outcome{Failed, "ended in the middle: half"}},
+		{"another followed", "  Test: A ...    [OK] x\npassed\n  Test: B ...FAILED\n    1. x", 9, outcome{Passed, ""}},
 		{"no login", "Failed to login", 0, outcome{Failed, "no test ran: asserts     0"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := parseOutput(head + test.body + fmt.Sprintf(foot, test.asserts)); got != test.want {
+			if got := parseOutput(head+test.body+fmt.Sprintf(foot, test.asserts), "A"); got != test.want {
 				t.Errorf("got %+v, want %+v", got, test.want)
 			}
 		})

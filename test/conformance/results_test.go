@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -13,12 +12,13 @@ import (
 	"sluice/test/harness"
 )
 
-// resultsFile keeps the last outcomes of each target, so that a run of one target alone
-// leaves what is known of the others.
+// resultsFile keeps the last outcomes of each target, so that a run of some ways to
+// some targets leaves what is known of the others.
 const resultsFile = "testdata/results.json"
 
 // results has the outcomes of all targets. What it lists as a test and has no outcome for,
-// in a way that the target was run in, has passed. Safe for concurrent use.
+// in a way that the target was run in, has passed. Outcomes may
+// be added concurrently.
 type results struct {
 	Tests   []string                                 `json:"tests"`
 	Targets map[string]map[string]map[string]outcome `json:"targets"` // target, way, test
@@ -30,25 +30,24 @@ func newResults(tests []string) *results {
 	return &results{Tests: tests, Targets: map[string]map[string]map[string]outcome{}}
 }
 
-// add remembers an outcome.
-func (r *results) add(target string, w way, test string, got outcome) {
+// add takes over the outcomes of a whole way.
+func (r *results) add(target string, w way, outcomes map[string]outcome) {
+	notPassed := map[string]outcome{}
+	for test, got := range outcomes {
+		if got.Class != Passed {
+			notPassed[test] = got
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.Targets[target] == nil {
 		r.Targets[target] = map[string]map[string]outcome{}
 	}
-	if r.Targets[target][w.String()] == nil {
-		r.Targets[target][w.String()] = map[string]outcome{}
-	}
-	if got.Class != Passed {
-		r.Targets[target][w.String()][test] = got
-	}
+	r.Targets[target][w.String()] = notPassed
 }
 
 // get returns how a test ended in a way that the target was run in.
 func (r *results) get(target string, w way, test string) outcome {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if got, ok := r.Targets[target][w.String()][test]; ok {
 		return got
 	}
@@ -62,9 +61,14 @@ func (r *results) ran(target string, w way) bool { return r.Targets[target][w.St
 func (r *results) publish(t *testing.T) {
 	t.Helper()
 	kept := loadResults(t)
-	for name, outcomes := range kept.Targets {
+	for name, ways := range kept.Targets {
 		if r.Targets[name] == nil {
-			r.Targets[name] = maps.Clone(outcomes)
+			r.Targets[name] = map[string]map[string]outcome{}
+		}
+		for way, outcomes := range ways {
+			if r.Targets[name][way] == nil {
+				r.Targets[name][way] = outcomes
+			}
 		}
 	}
 	text, err := json.MarshalIndent(r, "", " ")

@@ -134,7 +134,11 @@ func runTest(ctx context.Context, test, url string, w way, exited <-chan struct{
 		case <-limited.Done():
 		}
 	}()
-	args := []string{"--dataloss", "--allow-sanitize", "--test=" + test, url}
+	run := test
+	if needsSuite[test] {
+		run = test[:strings.LastIndex(test, ".")]
+	}
+	args := []string{"--dataloss", "--allow-sanitize", "--Verbose-scsi", "--test=" + run, url}
 	if w.sessions == 2 {
 		args = append(args, url)
 	}
@@ -145,7 +149,7 @@ func runTest(ctx context.Context, test, url string, w way, exited <-chan struct{
 	case timed.Err() != nil:
 		return outcome{Hung, fmt.Sprintf("did not end within %v", testTimeout)}
 	}
-	result := parseOutput(string(out))
+	result := parseOutput(string(out), test[strings.LastIndex(test, ".")+1:])
 	var exit *exec.ExitError
 	if result.Class == Failed && errors.As(err, &exit) && exit.ExitCode() < 0 {
 		result.Detail = fmt.Sprintf("the suite itself crashed (%v) after: %s", exit, result.Detail)
@@ -155,31 +159,43 @@ func runTest(ctx context.Context, test, url string, w way, exited <-chan struct{
 
 var errDaemonEnded = errors.New("the daemon ended")
 
+// needsSuite names the tests that pass on no target when they run alone:
+// LUNResetSimpleAsync wants to see, before it has sent its reset, a variable set that
+// the answer to a task management function sets; the test before it does that.
+var needsSuite = map[string]bool{"iSCSI.iSCSITMF.LUNResetSimpleAsync": true}
+
 var (
-	testStart   = regexp.MustCompile(`(?m)^  Test: \S+ \.\.\.`)
-	testEnd     = regexp.MustCompile(`(?m)^(?:  Test: \S+ \.\.\.)?(passed|FAILED)$`)
+	// In the line of the test's name, or the first thing in a later one.
+	testEnd = regexp.MustCompile(`(?m)^(passed|FAILED)\b`)
+	// The suite logs each check that it makes without counting it as an assertion.
+	loggedCheck = regexp.MustCompile(`(?m)\[(?:OK|SUCCESS)\] `)
 	assertCount = regexp.MustCompile(`(?m)^ +asserts +(\d+)`)
 )
 
-// parseOutput tells what the output of a run of one test says.
-func parseOutput(output string) outcome {
-	start := testStart.FindStringIndex(output)
-	if start == nil {
+// parseOutput tells what the verbose output of a run says of one test.
+func parseOutput(output, test string) outcome {
+	_, body, started := strings.Cut(output, "  Test: "+test+" ...")
+	if !started {
 		return outcome{Failed, "no test ran: " + lastLine(output)}
 	}
-	body := output[start[0]:]
-	end := testEnd.FindStringSubmatchIndex(body)
+	if next := strings.Index(body, "\n  Test: "); next >= 0 {
+		body = body[:next]
+	}
+	body, summary, _ := strings.Cut(body, "\nRun Summary:")
+	end := testEnd.FindStringIndex(body)
 	if end == nil {
 		return outcome{Failed, "ended in the middle: " + lastLine(body)}
 	}
-	if body[end[2]:end[3]] == "FAILED" {
+	if body[end[0]:end[1]] == "FAILED" {
 		return outcome{Failed, firstComplaint(body)}
 	}
-	if _, reason, ok := strings.Cut(body[:end[0]], "[SKIPPED]"); ok {
+	body = body[:end[0]]
+	if _, reason, ok := strings.Cut(body, "[SKIPPED]"); ok {
 		reason, _, _ = strings.Cut(reason, "\n")
 		return outcome{Skipped, strings.TrimSpace(reason)}
 	}
-	if asserts := assertCount.FindStringSubmatch(body); asserts == nil || asserts[1] == "0" {
+	asserts := assertCount.FindStringSubmatch(summary)
+	if (asserts == nil || asserts[1] == "0") && !loggedCheck.MatchString(body) {
 		return outcome{Skipped, "checks nothing"}
 	}
 	return outcome{Class: Passed}

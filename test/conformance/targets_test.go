@@ -65,7 +65,7 @@ var controls atomic.Int64
 
 // startTgt runs a tgtd of our own, thinly provisioned: the most that it can do.
 func startTgt(t *testing.T, w way) *daemon {
-	portal, iqn := harness.FreeAddress(t), "iqn.2026-11.test:tgt"
+	portal, iqn := addressFor(t), "iqn.2026-11.test:tgt"
 	control := fmt.Sprint(1000 + os.Getpid()%300*100 + int(controls.Add(1))%100) // up to 32767
 	process := harness.StartProcess(t, exec.Command("tgtd", "-f", "--iscsi", "portal="+portal, "-C", control), filepath.Join(t.TempDir(), "log"))
 	t.Cleanup(func() {
@@ -113,7 +113,7 @@ func gotgtTarget() target {
 
 // startGotgt runs gotgt's own daemon, a tool of the module in tools/gotgt.
 func startGotgt(t *testing.T, w way) *daemon {
-	portal, iqn := harness.FreeAddress(t), "iqn.2026-11.test:gotgt"
+	portal, iqn := addressFor(t), "iqn.2026-11.test:gotgt"
 	_, port, err := net.SplitHostPort(portal)
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func startGotgt(t *testing.T, w way) *daemon {
 	}
 	write(t, filepath.Join(dir, "config.json"), string(config))
 	program := strings.TrimSpace(harness.Run(t, "go", "tool", "-C", filepath.Join(harness.Root(t), "tools", "gotgt"), "-n", "gotgt"))
-	cmd := exec.Command(program, "daemon", "--port", port, "--log", "error")
+	cmd := exec.Command(program, "daemon", "--port", port, "--host", "tcp://"+addressFor(t), "--log", "error")
 	cmd.Env = append(os.Environ(), "GOSTOR_CONFIG="+dir, "HOME="+dir)
 	process := harness.StartProcess(t, cmd, filepath.Join(dir, "log"))
 	waitFor(t, process, func() bool {
@@ -140,6 +140,26 @@ func startGotgt(t *testing.T, w way) *daemon {
 		return err == nil
 	})
 	return &daemon{process, w.url(portal, iqn, 0)}
+}
+
+// nextPort is where addressFor looks next.
+var nextPort atomic.Int64
+
+// addressFor returns an address that nothing listens on, below the ports that the kernel
+// gives to clients: thousands of the suite's connections are made beside us, and one of
+// them could otherwise have the port before the daemon does.
+func addressFor(t *testing.T) string {
+	t.Helper()
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", 21000+(int64(os.Getpid())*37+nextPort.Add(1))%9000)
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
+		if err == nil {
+			_ = listener.Close()
+			return address
+		}
+	}
+	t.Fatal("no free port from 21000 to 30000")
+	return ""
 }
 
 // memoryFile makes a sparse file of diskSize in memory.
