@@ -220,7 +220,7 @@ func (c *conn) haunt(itt uint32) {
 
 func (c *conn) isGhost(itt uint32) bool {
 	for _, g := range c.ghosts {
-		if g == itt {
+		if g == itt && itt != pdu.NoTag {
 			return true
 		}
 	}

@@ -58,6 +58,7 @@ type conn struct {
 	writes  atomic.Uint64 // odd while a write is under way
 	gone    chan struct{} // closed when run has ended
 	closing atomic.Bool   // the socket is closed, or about to be
+	doomed  chan struct{} // closed by kill, for those who wait for something else than the socket
 
 	mu        sync.Mutex          // protects the rest, and the fields of commands that say so
 	reason    error               // why the target closes the connection
@@ -88,14 +89,14 @@ type conn struct {
 
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{
-		srv:       s,
-		net:       nc,
-		host:      hostOf(nc.RemoteAddr()),
-		log:       s.log.With("remote", nc.RemoteAddr().String(), "portal", nc.LocalAddr().String()),
-		isPending: true,
-		gone:      make(chan struct{}),
-		tasks:     make(map[uint32]*command),
-		held:      make(map[pdu.SN]request),
+		srv:    s,
+		net:    nc,
+		host:   hostOf(nc.RemoteAddr()),
+		log:    s.log.With("remote", nc.RemoteAddr().String(), "portal", nc.LocalAddr().String()),
+		gone:   make(chan struct{}),
+		doomed: make(chan struct{}),
+		tasks:  make(map[uint32]*command),
+		held:   make(map[pdu.SN]request),
 	}
 	c.changed.L = &c.mu
 	for i := range c.ghosts {
@@ -115,7 +116,6 @@ func (c *conn) run(ctx context.Context) {
 	}
 	c.later = func(m *command) { c.srv.running.Go(func() { c.resume(m) }) }
 	err := c.protect(func() error { return c.loginPhase(ctx) })
-	c.srv.loggedIn(c)
 	if err == nil {
 		err = c.protect(c.fullFeaturePhase)
 	}
@@ -169,6 +169,7 @@ func (c *conn) kill(reason error) {
 	}
 	c.mu.Unlock()
 	if !c.closing.Swap(true) {
+		close(c.doomed)
 		_ = c.net.Close() // it wakes the reader and the writer, which is all it is for
 	}
 }

@@ -42,7 +42,7 @@ func fuzzTarget(t *testing.T, loggedIn bool, bytes []byte) {
 	for _, p := range panics.take() {
 		t.Error(p)
 	}
-	if n := len(s.sessions) + len(s.conns) + len(s.pending); n != 0 {
+	if n := len(s.sessions) + len(s.conns) + len(s.newcomers); n != 0 {
 		t.Errorf("%d sessions and connections are left", n)
 	}
 }

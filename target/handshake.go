@@ -57,7 +57,7 @@ func (c *conn) loginStep(ctx context.Context, m *login.Machine, req *pdu.LoginRe
 	} else {
 		alone := *req
 		alone.TSIH = 0
-		ans, err = m.Step(&alone, data)
+		ans, err = c.step(ctx, m, &alone, data)
 	}
 	ans.Header.TSIH = tsih
 	if ans.Done {
@@ -71,6 +71,27 @@ func (c *conn) loginStep(ctx context.Context, m *login.Machine, req *pdu.LoginRe
 		err = werr
 	}
 	return ans.Done, err
+}
+
+// step gives a request to the machine. Those who guess secrets wait first.
+func (c *conn) step(ctx context.Context, m *login.Machine, req *pdu.LoginRequest, data []byte) (login.Answer, error) {
+	if !m.Challenged() {
+		return m.Step(req, data)
+	}
+	g := &c.srv.guesses
+	who := guesser{m.Params().Initiator, c.host}
+	if err := c.pause(ctx, g.delay(who, time.Now())); err != nil {
+		err = login.Refuse(pdu.LoginUnavailable, "wait after wrong secrets: %w", err)
+		return refusal(req, err), err
+	}
+	ans, err := m.Step(req, data)
+	switch e, ok := errors.AsType[*login.Error](err); {
+	case ok && e.Status == pdu.LoginAuthFailure:
+		g.wrong(who, time.Now())
+	case err == nil && !m.Challenged():
+		g.right(who)
+	}
+	return ans, err
 }
 
 // enterFullFeature makes or takes over the session, and prepares for what comes next.
@@ -95,7 +116,9 @@ func (c *conn) enterFullFeature(ctx context.Context, p login.Params, tsih uint16
 	c.log = c.log.With("initiator", p.Initiator, "target", p.Target, "tsih", ses.tsih)
 	// From here on others may queue PDUs for the connection. They are sent after the login
 	// response, when the reader first settles.
-	c.srv.loggedIn(c)
+	if err := c.srv.loggedIn(c); err != nil {
+		return login.Refuse(pdu.LoginOutOfResources, "%w", err)
+	}
 	c.log.Info("logged in", "discovery", p.Discovery, "user", p.User,
 		"header_digest", p.HeaderDigest, "data_digest", p.DataDigest)
 	return nil
@@ -105,12 +128,12 @@ func (c *conn) enterFullFeature(ctx context.Context, p login.Params, tsih uint16
 // stranger that speaks another protocol serves nobody, but one that has begun to log in
 // is told (RFC 7143 11.13.5).
 func (c *conn) readLogin(first bool) (*pdu.LoginRequest, []byte, error) {
-	h, ahs, err := c.readHeader()
+	h, err := c.readBasicHeader()
 	if err != nil {
 		return nil, nil, err
 	}
-	_, n, _ := h.Sizes()
-	if h.Opcode() != pdu.OpLoginRequest || len(ahs) > 0 || n > login.MaxRequestData {
+	ahs, n, _ := h.Sizes()
+	if h.Opcode() != pdu.OpLoginRequest || ahs > 0 || n > login.MaxRequestData { // do not wait for more
 		err := login.Refuse(pdu.LoginInvalidRequest, "opcode %#02x with %d bytes of data instead of a login request", byte(h.Opcode()), n)
 		if !first || h.Opcode() == pdu.OpLoginRequest {
 			ans := refusal(&pdu.LoginRequest{ITT: h.ITT()}, err)

@@ -163,14 +163,21 @@ func (c *conn) finish(s *segment) (bool, error) {
 	return pdu.GetDigest(c.in.next(pdu.DigestLen)) == s.crc, nil
 }
 
+// readBasicHeader reads a basic header, which is valid until the next call.
+func (c *conn) readBasicHeader() (*pdu.Header, error) {
+	if err := c.need(pdu.HeaderLen); err != nil {
+		return nil, err
+	}
+	copy(c.header[:], c.in.next(pdu.HeaderLen))
+	return &c.header, nil
+}
+
 // readHeader reads the next basic header and the additional ones, which are valid until
 // the next call, and checks their digest.
 func (c *conn) readHeader() (h *pdu.Header, ahs []byte, err error) {
-	if err := c.need(pdu.HeaderLen); err != nil {
+	if h, err = c.readBasicHeader(); err != nil {
 		return nil, nil, err
 	}
-	h = &c.header
-	copy(h[:], c.in.next(pdu.HeaderLen))
 	n, _, _ := h.Sizes()
 	digest := c.params.Load().HeaderDigest
 	if n == 0 && !digest {

@@ -81,58 +81,16 @@ func (s *Server) accept(ctx context.Context, l net.Listener) error {
 // start serves a connection in a goroutine of its own, unless there are too many.
 func (s *Server) start(ctx context.Context, nc net.Conn) {
 	c := newConn(s, nc)
-	if err := s.enter(c); err != nil {
+	evicted, err := s.enter(c)
+	if evicted != nil {
+		evicted.kill(errCrowded)
+	}
+	if err != nil {
 		s.log.Warn("connection refused", "remote", nc.RemoteAddr(), "err", err)
 		_ = nc.Close() // nothing was said yet
 		return
 	}
 	s.running.Go(func() { c.run(ctx) })
-}
-
-// enter counts a connection as not logged in.
-func (s *Server) enter(c *conn) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.closing:
-		return ErrClosed
-	case len(s.conns) >= s.limits.Connections:
-		return fmt.Errorf("%d connections are open", len(s.conns))
-	case s.pending[c.host] >= s.limits.PendingPerIP:
-		return fmt.Errorf("%d connections from this address have not logged in", s.pending[c.host])
-	}
-	s.conns[c] = struct{}{}
-	s.pending[c.host]++
-	return nil
-}
-
-// loggedIn stops counting a connection as not logged in.
-func (s *Server) loggedIn(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c.isPending {
-		c.isPending = false
-		if s.pending[c.host]--; s.pending[c.host] == 0 {
-			delete(s.pending, c.host)
-		}
-	}
-}
-
-// leave forgets a connection.
-func (s *Server) leave(c *conn) {
-	s.loggedIn(c)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-}
-
-// hostOf returns the address of a peer without its port.
-func hostOf(a net.Addr) string {
-	host, _, err := net.SplitHostPort(a.String())
-	if err != nil {
-		return a.String()
-	}
-	return host
 }
 
 // Shutdown stops the server: it closes the portals, asks all initiators to log out

@@ -76,6 +76,7 @@ type Server struct {
 	portalGroup uint16
 	limits      Limits
 
+	guesses  guesses
 	buffers  bufferPool
 	commands sync.Pool
 	controls sync.Pool
@@ -86,7 +87,7 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	targets   map[string]*target
 	conns     map[*conn]struct{}
-	pending   map[string]int // connections that have not logged in, by address
+	newcomers newcomers // connections that have not logged in
 	sessions  map[uint16]*session
 	lastTSIH  uint16
 }
@@ -123,14 +124,14 @@ func New(o Options) *Server {
 	}
 	return &Server{
 		auth:        o.Authorizer,
-		log:         o.Logger,
+		log:         slog.New(newQuiet(o.Logger.Handler())),
 		login:       o.Login,
 		portalGroup: o.PortalGroup,
 		limits:      o.Limits.withDefaults(),
 		listeners:   make(map[net.Listener]struct{}),
 		targets:     make(map[string]*target),
 		conns:       make(map[*conn]struct{}),
-		pending:     make(map[string]int),
+		newcomers:   make(newcomers),
 		sessions:    make(map[uint16]*session),
 	}
 }

@@ -19,6 +19,8 @@ var (
 	errShutdown   = errors.New("the server shuts down")
 	errReinstated = errors.New("the initiator has logged in again")
 	errColdReset  = errors.New("the target was reset")
+	errCrowded    = errors.New("it made room for a newer connection, not having logged in")
+	errDoomed     = errors.New("the connection is being closed")
 	errSilent     = errors.New("the initiator does not answer")
 	errStuck      = errors.New("the initiator does not take what it is sent")
 	errLoggedOut  = errors.New("the initiator has logged out")

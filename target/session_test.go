@@ -398,7 +398,7 @@ func TestShutdownDoesNotWaitForever(t *testing.T) {
 }
 
 // TestHalfOpen: who connects and does not log in is disconnected, and cannot keep others
-// out meanwhile.
+// out meanwhile: the newest is let in, and the oldest makes room for it.
 func TestHalfOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, false, Options{Limits: Limits{PendingPerIP: 3, Connections: 4}})
@@ -408,11 +408,18 @@ func TestHalfOpen(t *testing.T) {
 			half = append(half, r.connect())
 		}
 		synctest.Wait()
-		r.connect().closed() // one too many
-		if time.Since(begin) != 0 {
-			t.Fatal("it was not refused at once")
+		r.login().silence() // it lives
+		if _, err := io.Copy(io.Discard, half[0].conn); err != nil {
+			t.Fatal(err)
 		}
-		for _, i := range half {
+		for range 2 {
+			half = append(half, r.connect())
+		}
+		synctest.Wait()
+		if time.Since(begin) != 0 {
+			t.Fatal("room was not made at once")
+		}
+		for _, i := range half[3:] {
 			if _, err := io.Copy(io.Discard, i.conn); err != nil {
 				t.Fatal(err)
 			}
@@ -421,7 +428,9 @@ func TestHalfOpen(t *testing.T) {
 			t.Fatalf("disconnected after %v", time.Since(begin))
 		}
 		synctest.Wait()
-		r.login()
+		if n := len(r.newcomers) + len(r.conns); n != 1 {
+			t.Fatalf("%d connections are counted, where there is 1", n)
+		}
 	})
 }
 

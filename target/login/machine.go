@@ -41,6 +41,10 @@ func New(cfg Config) *Machine {
 	return &Machine{cfg: cfg.withDefaults(), params: defaults(), seen: make(map[string]bool)}
 }
 
+// Challenged tells whether a CHAP challenge is out, so that the next request should hold
+// the proof that the initiator knows the secret.
+func (m *Machine) Challenged() bool { return m.chap.state == authChallenged && !m.failed }
+
 // Params returns what has been negotiated; it is complete once an Answer was Done.
 func (m *Machine) Params() Params { return m.params }
 
