@@ -19,27 +19,28 @@ import (
 // reads as from a store that is gone, writes as into an upload buffer that is full.
 type stalledDisk struct {
 	ramStore
-	stalled atomic.Bool
+	stalled atomic.Bool // reads and writes wait
+	full    atomic.Bool // writes do
 	waits   chan struct{} // one for each that begins to wait
 }
 
 func (d *stalledDisk) Read(ctx context.Context, p []byte, off int64, wait bool) error {
-	if err := d.stall(ctx, wait); err != nil {
+	if err := d.stall(ctx, wait, d.stalled.Load()); err != nil {
 		return err
 	}
 	return d.ramStore.Read(ctx, p, off, wait)
 }
 
 func (d *stalledDisk) Write(ctx context.Context, bufs [][]byte, offs []int64, wait bool) error {
-	if err := d.stall(ctx, wait); err != nil {
+	if err := d.stall(ctx, wait, d.stalled.Load() || d.full.Load()); err != nil {
 		return err
 	}
 	return d.ramStore.Write(ctx, bufs, offs, wait)
 }
 
-func (d *stalledDisk) stall(ctx context.Context, wait bool) error {
+func (d *stalledDisk) stall(ctx context.Context, wait, stalled bool) error {
 	switch {
-	case !d.stalled.Load():
+	case !stalled:
 		return nil
 	case !wait:
 		return syscall.EAGAIN

@@ -59,7 +59,7 @@ func (d *Device) writeAtomic(ctx context.Context, c *scsi.Command) {
 	c.Transfer = a.bytes()
 	flush := d.forced(c)
 	d.Go(ctx, c, func(ctx context.Context) {
-		err := d.alone(func() error { return d.whole(ctx, c.Out[:a.bytes()], a.offset()) })
+		err := d.exclusive.alone(ctx, func() error { return d.whole(ctx, c.Out[:a.bytes()], a.offset()) })
 		if err == nil && flush {
 			err = d.disk.Flush(ctx)
 		}
@@ -67,26 +67,34 @@ func (d *Device) writeAtomic(ctx context.Context, c *scsi.Command) {
 	})
 }
 
-// alone carries work out while nothing else changes the disk.
-func (d *Device) alone(work func() error) error {
-	d.exclusive.Lock()
-	defer d.exclusive.Unlock() // also if the disk panics
-	return work()
-}
+// span is a range of a disk in bytes.
+type span struct{ off, end int64 }
 
-// whole writes so that a read sees all or nothing of it. The caller holds exclusive alone.
+// whole writes so that a read sees all or nothing of it. The caller has exclusive alone.
 func (d *Device) whole(ctx context.Context, p []byte, off int64) error {
 	d.changed(off, int64(len(p)))
+	d.writing.Store(&span{off, off + int64(len(p))})
 	d.wholes.Add(1)
 	defer d.wholes.Add(1)
 	return d.disk.Write(ctx, [][]byte{p}, []int64{off}, true)
+}
+
+// clash tells whether a whole write to some of n bytes from off was under way, or may have been,
+// when wholes was before. Such a write may wait for room in a buffer for long; who reads
+// elsewhere need not wait with it.
+func (d *Device) clash(before uint64, off, n int64) bool {
+	if before&1 == 0 {
+		return false
+	}
+	w := d.writing.Load()
+	return d.wholes.Load() != before || off < w.end && w.off < off+n
 }
 
 // steady reads without waiting. It asks to be called again (EAGAIN, as the disk does) if what it
 // has read may be a part of a write that is to be seen whole.
 func (d *Device) steady(ctx context.Context, p []byte, off int64) error {
 	before := d.wholes.Load()
-	if before&1 != 0 {
+	if d.clash(before, off, int64(len(p))) {
 		return syscall.EAGAIN
 	}
 	err := d.disk.Read(ctx, p, off, false)
@@ -105,16 +113,20 @@ const steadyTries = 8
 func (d *Device) fetch(ctx context.Context, p []byte, off int64) error {
 	for range steadyTries {
 		before := d.wholes.Load()
-		if before&1 != 0 { // until it is over
-			d.exclusive.RLock()
-			d.exclusive.RUnlock() //nolint:staticcheck // an empty critical section is the wait
+		if d.clash(before, off, int64(len(p))) { // until it is over
+			if err := d.exclusive.share(ctx); err != nil {
+				return err
+			}
+			d.exclusive.leave()
 			continue
 		}
 		if err := d.disk.Read(ctx, p, off, true); err != nil || d.wholes.Load() == before {
 			return err
 		}
 	}
-	d.exclusive.RLock()
-	defer d.exclusive.RUnlock()
+	if err := d.exclusive.share(ctx); err != nil {
+		return err
+	}
+	defer d.exclusive.leave()
 	return d.disk.Read(ctx, p, off, true)
 }

@@ -137,7 +137,7 @@ func TestReadsEndDespiteAtomicWrites(t *testing.T) {
 	var reads atomic.Int32
 	a.ram.hook = func(ctx context.Context, op string, _ bool) error {
 		if op == "read" && reads.Add(1) <= steadyTries+1 {
-			return a.d.alone(func() error { return a.d.whole(ctx, p, 0) })
+			return a.d.exclusive.alone(t.Context(), func() error { return a.d.whole(ctx, p, 0) })
 		}
 		return nil
 	}

@@ -124,7 +124,7 @@ func copyWhole(ctx context.Context, copier Copier, at, end int64, step stepFunc)
 	for first := true; at < end; first = false {
 		n := min(end-at, copyStep)
 		err := step(at, n, func(dst, src extent) error {
-			return dst.disk.changing(dst.off, n, func() error { return copier.Copy(ctx, dst.off, src.off, n) })
+			return dst.disk.changing(ctx, dst.off, n, func() error { return copier.Copy(ctx, dst.off, src.off, n) })
 		})
 		if first && errors.Is(err, errors.ErrUnsupported) {
 			return false, nil
@@ -182,9 +182,11 @@ func (d *Device) leaveCopy() { <-d.copying }
 
 // changing carries out a change of n bytes from off. Nothing is compared and written as one
 // meanwhile, and tokens for the range are cancelled before anything changes.
-func (d *Device) changing(off, n int64, change func() error) error {
-	d.exclusive.RLock()
-	defer d.exclusive.RUnlock() // also if the disk panics
+func (d *Device) changing(ctx context.Context, off, n int64, change func() error) error {
+	if err := d.exclusive.share(ctx); err != nil {
+		return err
+	}
+	defer d.exclusive.leave() // also if the disk panics
 	d.changed(off, n)
 	return change()
 }

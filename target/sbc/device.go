@@ -53,9 +53,10 @@ type Device struct {
 
 	// exclusive is held shared by writes, and exclusively by commands that read, compare or
 	// combine, and write as one (COMPARE AND WRITE, ORWRITE).
-	exclusive sync.RWMutex
+	exclusive turns
 	// wholes is odd while a write is under way that reads are to see whole; it only grows.
 	wholes  atomic.Uint64
+	writing atomic.Pointer[span] // what that write is to, or was
 	batches sync.Pool
 
 	tokens  atomic.Int32  // how many Tokens has of this disk
@@ -71,7 +72,7 @@ func New(o Options) (*Device, error) {
 	}
 	d := &Device{
 		disk: o.Disk, log: o.Logger, peers: o.Peers, shared: o.Tokens, maxAtomic: maxAtomic(o.Disk),
-		copying: make(chan struct{}, copySlots),
+		exclusive: newTurns(), copying: make(chan struct{}, copySlots),
 	}
 	if d.shared == nil {
 		d.shared = NewTokens()
@@ -186,15 +187,15 @@ func (d *Device) writeThrough(ctx context.Context, p []byte, off int64) error {
 
 // put writes at one place, and waits where it has to.
 func (d *Device) put(ctx context.Context, p []byte, off int64) error {
-	return d.changing(off, int64(len(p)), func() error { return d.disk.Write(ctx, [][]byte{p}, []int64{off}, true) })
+	return d.changing(ctx, off, int64(len(p)), func() error { return d.disk.Write(ctx, [][]byte{p}, []int64{off}, true) })
 }
 
 // writeNow writes a batch if that need not wait.
 func (d *Device) writeNow(ctx context.Context, w *writes) error {
-	if !d.exclusive.TryRLock() {
+	if !d.exclusive.tryShare() {
 		return syscall.EAGAIN
 	}
-	defer d.exclusive.RUnlock()
+	defer d.exclusive.leave()
 	if !d.Enter(w.cmds) {
 		return syscall.EAGAIN
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
+	"syscall"
 
 	"sluice/target/scsi"
 )
@@ -140,22 +142,31 @@ func (d *Device) merge(ctx context.Context, got, p []byte, off int64) error {
 }
 
 // modify fills got from off and writes there what change makes of it, if anything, while
-// nothing else writes.
+// nothing else writes. What is there is fetched before that, so that nobody has to wait for
+// the network with it.
 func (d *Device) modify(ctx context.Context, got []byte, off int64, change func() []byte) error {
-	return d.alone(func() error {
+	for try := 0; ; try++ {
+		err := d.exclusive.alone(ctx, func() error {
+			if err := d.disk.Read(ctx, got, off, try == steadyTries); err != nil {
+				return err
+			}
+			if p := change(); p != nil {
+				return d.whole(ctx, p, off)
+			}
+			return nil
+		})
+		if !errors.Is(err, syscall.EAGAIN) {
+			return err
+		}
 		if err := d.disk.Read(ctx, got, off, true); err != nil {
 			return err
 		}
-		if p := change(); p != nil {
-			return d.whole(ctx, p, off)
-		}
-		return nil
-	})
+	}
 }
 
 // zero makes a range read as zeros.
 func (d *Device) zero(ctx context.Context, a address, unmap bool) error {
-	return d.changing(a.offset(), a.bytes(), func() error { return d.disk.Zero(ctx, a.offset(), a.bytes(), unmap) })
+	return d.changing(ctx, a.offset(), a.bytes(), func() error { return d.disk.Zero(ctx, a.offset(), a.bytes(), unmap) })
 }
 
 // compareAndWrite writes its second half if the range holds its first half, as one step

@@ -44,8 +44,11 @@ func (d *Device) populateToken(ctx context.Context, c *scsi.Command) {
 	if timeout == 0 {
 		timeout = defaultTimeout
 	}
-	d.startToken(ctx, c, scsi.PopulateToken, func(_ context.Context, j *job) error {
-		k := d.populate(ranges, timeout)
+	d.startToken(ctx, c, scsi.PopulateToken, func(ctx context.Context, j *job) error {
+		k, err := d.populate(ctx, ranges, timeout)
+		if err != nil {
+			return err
+		}
 		if k == nil {
 			return &tokenError{scsi.TooManyTokens}
 		}
@@ -57,10 +60,12 @@ func (d *Device) populateToken(ctx context.Context, c *scsi.Command) {
 
 // populate makes a token when no write to this disk is under way: such a write would change its
 // data without ending it.
-func (d *Device) populate(ranges []address, timeout time.Duration) *token {
-	d.exclusive.Lock()
-	defer d.exclusive.Unlock()
-	return d.shared.create(d, ranges, timeout)
+func (d *Device) populate(ctx context.Context, ranges []address, timeout time.Duration) (k *token, err error) {
+	err = d.exclusive.alone(ctx, func() error {
+		k = d.shared.create(d, ranges, timeout)
+		return nil
+	})
+	return k, err
 }
 
 func checkPopulate(list []byte) *scsi.Sense {
