@@ -27,6 +27,7 @@ func FuzzCommand(f *testing.F) {
 		{0x16, 0, 0, 0, 0, 0},
 		{0x03, 0, 0, 0, 18, 0},
 		cdb12(0xb7, 0, 0, 4),
+		cdb16(0x83, 0, 0, 36), cdb16(0x83, 0x10, 0, 36), cdb16(0x83, 0x11, 0, 36), cdb16(0x84, 3, 0, 64), atomicCDB(0, 8, 8),
 	} {
 		f.Add(cdb, unmapList(1, 2, 3, 4), uint16(512), byte(0))
 	}
@@ -36,7 +37,7 @@ func FuzzCommand(f *testing.F) {
 			return
 		}
 		ram.calls = nil
-		r := newRigOn(t, ram, bounded{ram})
+		r := newRigOn(t, ram, copying{bounded{ram}})
 		ram.hook = func(_ context.Context, _ string, wait bool) error {
 			switch {
 			case mood&1 != 0 && !wait:
@@ -72,6 +73,17 @@ func FuzzCommand(f *testing.F) {
 
 // bounded is a ramDisk that panics when it is asked for what the Disk contract excludes.
 type bounded struct{ *ramDisk }
+
+// copying is one that copies inside itself, too.
+type copying struct{ bounded }
+
+func (c copying) MaxAtomic() int64 { return copyDisk{c.ramDisk}.MaxAtomic() }
+
+func (c copying) Copy(ctx context.Context, dst, src, n int64) error {
+	c.check(dst, n)
+	c.check(src, n)
+	return copyDisk{c.ramDisk}.Copy(ctx, dst, src, n)
+}
 
 func (b bounded) check(off, n int64) {
 	if off < 0 || n <= 0 || off%sector != 0 || n%sector != 0 || off > b.Size()-n {

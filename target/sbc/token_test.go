@@ -322,7 +322,7 @@ func FuzzTokenLists(f *testing.F) {
 		if populate {
 			action = scsi.PopulateToken
 		}
-		r := newRigOn(t, ram, bounded{ram})
+		r := newRigOn(t, ram, copying{bounded{ram}})
 		if !populate && len(list) >= 528 && list[3] == 1 { // a token that there is
 			copy(list[16:], r.token(0, 8, 64, 64))
 		}

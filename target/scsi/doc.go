@@ -22,6 +22,12 @@
 // While no unit attention is due and nothing is reserved, admitting a command takes no lock;
 // mode pages are read without one at any time.
 //
+// # Mode pages
+//
+// A page has four values (SPC-4 5.11): the default, the mask of what may be changed, the current one,
+// and the saved one, which becomes current when the unit starts or is reset. Saved values are
+// kept by a Registry; without one nothing can be saved, and MODE SENSE says so.
+//
 // # Reservations
 //
 // The state of persistent reservations is a plain value (registrations), and PERSISTENT
@@ -30,6 +36,10 @@
 // that, and then put in the place of the one before. If it cannot be saved nothing has changed.
 // Initiators are known by their port (name and ISID), so that their registrations outlive
 // sessions. RESERVE and RELEASE of SPC-2 work, too, and end with the session.
+//
+// A third-party copy runs on one unit and touches the medium of another, too. There it is a guest
+// (Unit.Join): the reservations of that unit count for it as well, by initiator name, since the
+// session that it came over is with the first unit.
 //
 // PREEMPT AND ABORT is how clusters fence off a node that has gone astray. It is answered when no
 // command of that node can reach the medium any more: those that run are cancelled and waited
