@@ -127,6 +127,7 @@ func TestParseOutput(t *testing.T) {
 		{"skipped", "  Test: A ...    [SKIPPED] no\n more\npassed", 1, outcome{Skipped, "no"}},
 		{"failed, told", "  Test: A ...    [FAILED] not so\nFAILED\n    1. t.c:1  - a == b", 9, outcome{Failed, "not so"}},
 		{"failed, check", "  Test: A ...\nFAILED\n    1. t.c:1  - a == b", 9, outcome{Failed, "t.c:1 - a == b"}},
+		{"failed, noise after", "  Test: A ...\nFAILED    [FAILED] cleaning\n    1. t.c:1  - a    Send PRIN", 9, outcome{Failed, "t.c:1 - a"}},
 		{"failed after a skip", "  Test: A ...    [SKIPPED] x\nFAILED\n    1. t.c:1  - a", 9, outcome{Failed, "t.c:1 - a"}},
 		{"ended in the middle", "  Test: A ...    half", 9, outcome{Failed, "ended in the middle: half"}},
 		{"another followed", "  Test: A ...    [OK] x\npassed\n  Test: B ...FAILED\n    1. x", 9, outcome{Passed, ""}},

@@ -187,7 +187,7 @@ func parseOutput(output, test string) outcome {
 		return outcome{Failed, "ended in the middle: " + lastLine(body)}
 	}
 	if body[end[0]:end[1]] == "FAILED" {
-		return outcome{Failed, firstComplaint(body)}
+		return outcome{Failed, complaint(body[:end[0]], body[end[1]:])}
 	}
 	body = body[:end[0]]
 	if _, reason, ok := strings.Cut(body, "[SKIPPED]"); ok {
@@ -201,16 +201,17 @@ func parseOutput(output, test string) outcome {
 	return outcome{Class: Passed}
 }
 
-// firstComplaint returns the test's own words on what went wrong: what it logged, or
-// else the check that did not hold.
-func firstComplaint(body string) string {
-	for line := range strings.Lines(body) {
+// complaint returns the test's own words on what went wrong: the first that it logged
+// before the verdict, or else the first of the checks that are listed after it.
+func complaint(before, after string) string {
+	for line := range strings.Lines(before) {
 		if _, text, ok := strings.Cut(line, "[FAILED]"); ok {
 			return strings.TrimSpace(text)
 		}
 	}
-	for line := range strings.Lines(body) {
+	for line := range strings.Lines(after) {
 		if _, text, ok := strings.Cut(line, "1. "); ok {
+			text, _, _ = strings.Cut(text, "    Send ") // what the suite logs while it cleans up
 			return strings.Join(strings.Fields(text), " ")
 		}
 	}
