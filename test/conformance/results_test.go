@@ -78,10 +78,7 @@ func (r *results) publish(t *testing.T) {
 	if err := os.WriteFile(resultsFile, append(text, '\n'), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	path := documentPath(t)
-	if err := os.WriteFile(path, []byte(withTables(t, path, r)), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	writeDocument(t, r)
 }
 
 func loadResults(t *testing.T) *results {
