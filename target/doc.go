@@ -36,6 +36,15 @@
 // Data-Out and large immediate data are copied as far as they are in the read buffer, and
 // the rest is read straight into the command's buffer.
 //
+// # Sessions and connections
+//
+// A session has one connection (MaxConnections=1): a login that would add one is refused
+// (0206). Initiators that want more throughput or paths log in several times, with an ISID for
+// each, which every initiator can and what multipath is made of; the commands of all sessions
+// meet in the logical unit anyway. A login with the name and the ISID of a session takes its
+// place, one with its handle and CID takes the place of its connection; what was under way
+// ends before the login does (session.go).
+//
 // # Order
 //
 // Requests are executed in the order of CmdSN; what comes early waits in conn.held. The

@@ -137,8 +137,16 @@ func (c *conn) hold(sn pdu.SN, r request) {
 	c.held[sn] = r
 }
 
-// nextCmdSN is the CmdSN at which a connection goes on that takes the place of this one.
-func (c *conn) nextCmdSN() pdu.SN { return pdu.SN(c.expCmdSN.Load()) }
+// resumeAt is the CmdSN at which a connection goes on that takes the place of this one, for an
+// initiator that says that it will send sn next. Commands before that which have not come were
+// lost with this connection, and with ErrorRecoveryLevel 0 do not come again.
+func (c *conn) resumeAt(sn pdu.SN) pdu.SN {
+	next, last := pdu.SN(c.expCmdSN.Load()), pdu.SN(c.maxCmdSN.Load())
+	if sn.In(next, last.Add(1)) {
+		return sn
+	}
+	return next
+}
 
 func (c *conn) deliver(r *request) error {
 	if r.command != nil {

@@ -205,7 +205,7 @@ func (s *Server) reinstateConnection(ctx context.Context, c *conn, p *login.Para
 	case <-ctx.Done():
 		late = login.Refuse(pdu.LoginUnavailable, "commands of the connection that this one replaces do not end: %w", ctx.Err())
 	}
-	c.firstCmdSN = old.nextCmdSN()
+	c.firstCmdSN = old.resumeAt(p.CmdSN)
 	s.mu.Lock()
 	ses.handover = false
 	taken := late == nil && !ses.dropped

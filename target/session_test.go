@@ -105,6 +105,25 @@ func TestConnectionReinstatement(t *testing.T) {
 	}
 }
 
+// TestReinstatedConnectionGoesOn: commands that were lost with the old connection do not come
+// again (ErrorRecoveryLevel 0), so that the new one goes on behind them, with its whole window.
+func TestReinstatedConnectionGoesOn(t *testing.T) {
+	for _, lost := range []int{0, 3, 16} {
+		r := newRig(t, true, Options{Limits: Limits{CommandWindow: 16}})
+		old := r.login()
+		old.command(pdu.SCSICommand{Final: true}, nil)
+		old.good()
+		i := r.connect()
+		i.tsih, i.cmdSN = old.tsih, old.cmdSN.Add(uint32(lost))
+		i.mustLogin()
+		end := i.cmdSN.Add(16 - 1)
+		i.command(pdu.SCSICommand{Final: true}, nil)
+		if got := i.maxCmdSN(); got != end.Add(1) {
+			t.Errorf("%d lost: the window ends at %d, expected %d", lost, got, end.Add(1))
+		}
+	}
+}
+
 // TestHandlesNeverRunOut: handles are used again, and 0 never.
 func TestHandlesNeverRunOut(t *testing.T) {
 	s := New(Options{Authorizer: everybody{}})
