@@ -13,7 +13,8 @@ type Copier interface {
 	// 4096, and the ranges do not overlap. When it returns nil the copy survives what a
 	// completed Write survives; with an error any part of it may have been made. An error
 	// that is errors.ErrUnsupported means that nothing was done, and has the range
-	// read and written instead. It may be called concurrently with everything else.
+	// read and written instead. It may be called concurrently with everything else. COMPARE AND
+	// WRITE, and all writes behind it, wait for it: it should not take long.
 	Copy(ctx context.Context, dst, src, n int64) error
 }
 
@@ -28,7 +29,7 @@ type Peers interface {
 // Bounds of one step of a copy. Between two steps it can be cancelled.
 const (
 	copyPiece = 1 << 20  // bytes that are read and written at once
-	copyStep  = 64 << 20 // bytes that a Copier copies at once
+	copyStep  = 16 << 20 // bytes that a Copier copies at once; commands that are alone wait for it
 	copySlots = 4        // copies at the same time that need a buffer, for a destination
 )
 

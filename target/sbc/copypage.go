@@ -53,7 +53,7 @@ func tokenLimits() []byte {
 	be.PutUint32(b[8:], uint32(maxTimeout/time.Second))
 	be.PutUint32(b[12:], uint32(defaultTimeout/time.Second))
 	be.PutUint64(b[16:], maxTokenBytes/sector)
-	be.PutUint64(b[24:], bestTokenBytes/sector)
+	be.PutUint64(b[24:], maxTokenBytes/sector)
 	return b
 }
 
@@ -70,9 +70,9 @@ func tokenFeatures() []byte {
 	be.PutUint16(disk[2:], 44)                           // what follows
 	be.PutUint16(disk[6:], block/sector)                 // granularity
 	be.PutUint64(disk[8:], maxTokenBytes)                // bytes of a token
-	be.PutUint64(disk[16:], bestTokenBytes)              // the best number of them
-	be.PutUint64(disk[24:], bestTokenBytes)              // the best number to put into one at once
-	be.PutUint64(disk[32:], bestTokenBytes)              // and to take out of one
+	be.PutUint64(disk[16:], maxTokenBytes)               // the best number of them
+	be.PutUint64(disk[24:], maxTokenBytes)               // the best number to put into one at once
+	be.PutUint64(disk[32:], maxTokenBytes)               // and to take out of one
 	return append(b, disk...)
 }
 

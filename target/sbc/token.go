@@ -13,10 +13,9 @@ import (
 
 // Limits of tokens, as VPD page 8F tells them.
 const (
-	maxTokens      = 128       // of one disk that are remembered, also after they have ended
-	maxTokenRanges = 64        // ranges in one list
-	maxTokenBytes  = 256 << 20 // that one list names
-	bestTokenBytes = 64 << 20  //
+	maxTokens      = 128      // of one disk that are remembered, also after they have ended
+	maxTokenRanges = 64       // ranges in one list
+	maxTokenBytes  = 64 << 20 // that one list names: an initiator waits for it, Windows 4 s
 	defaultTimeout = 30 * time.Second
 	maxTimeout     = 5 * time.Minute
 )

@@ -43,5 +43,12 @@
 //
 // PREEMPT AND ABORT is how clusters fence off a node that has gone astray. It is answered when no
 // command of that node can reach the medium any more: those that run are cancelled and waited
-// for; those that were admitted but have not begun are asked again (Unit.Enter, Unit.Go).
+// for; those that were admitted but have not begun are asked again (Unit.Enter, Unit.Go). Its
+// guests are cancelled and waited for, too.
+//
+// # Another kind of device
+//
+// A device server for tapes or changers brings what Config and NewUnit ask for, and nothing of
+// sbc: its Identity (type, VPD pages), its Ops, its ModePages and the device-specific parameter
+// in their header, its log pages, the LUNs beside it.
 package scsi

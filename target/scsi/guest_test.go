@@ -11,8 +11,8 @@ import (
 func TestGuestMatrix(t *testing.T) {
 	const yes, no = true, false
 	for _, tt := range []struct {
-		typ                                  prType
-		strangerReads, registeredReads       bool
+		typ                                      prType
+		strangerReads, registeredReads           bool
 		strangerWrites, registeredWrites, holder bool
 	}{
 		{writeExclusive, yes, yes, no, no, yes},
