@@ -1,8 +1,6 @@
 package target
 
 import (
-	"context"
-	"log/slog"
 	"sync/atomic"
 
 	"sluice/target/pdu"
@@ -127,11 +125,7 @@ func (f *taskFunction) finish(result pdu.TaskResult) {
 			}
 		}
 	}
-	level := slog.LevelInfo
-	if f.p.Function == pdu.TaskAbort {
-		level = slog.LevelDebug // of those, there may be many
-	}
-	c.log.Log(context.Background(), level, "task management", "function", byte(f.p.Function), "lun", f.p.LUN,
+	c.log.Info("task management", "function", byte(f.p.Function), "lun", f.p.LUN,
 		"result", byte(result), "aborted", f.aborted)
 	answer := pdu.TaskResponse{Result: result, ITT: f.p.ITT}
 	answer.Marshal(&ctl.h)

@@ -19,8 +19,8 @@ import (
 // reads as from a store that is gone, writes as into an upload buffer that is full.
 type stalledDisk struct {
 	ramStore
-	stalled atomic.Bool // reads and writes wait
-	full    atomic.Bool // writes do
+	stalled atomic.Bool   // reads and writes wait
+	full    atomic.Bool   // writes do
 	waits   chan struct{} // one for each that begins to wait
 }
 

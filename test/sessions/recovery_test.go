@@ -43,7 +43,7 @@ func newLab(t *testing.T, paths int) *lab {
 	l := &lab{t: t, store: s3server.Start(t)}
 	l.gw = harness.Start(t, harness.Options{
 		Store: l.store.URL("gateway"), Env: l.store.Env(),
-		Args: []string{"--cache", "64MiB", "--upload-buffer", "64MiB", "--drain-timeout", "5s", "--log-level", "debug"},
+		Args: []string{"--cache", "64MiB", "--upload-buffer", "64MiB", "--drain-timeout", "5s"},
 	})
 	l.gw.CreateVolume(volume, "1GiB")
 	for range paths {
@@ -77,7 +77,7 @@ func (l *lab) event(name string) {
 		l.gw.Kill()
 		l.gw.Restart()
 	case "grow":
-		l.gw.CLI("volume", "resize", volume, "2GiB")
+		l.gw.CLI("volume", "resize", volume, "--size", "2GiB")
 	case "detach":
 		l.gw.CLI("volume", "detach", volume, "--force")
 	case "freeze":
