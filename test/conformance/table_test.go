@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"maps"
@@ -117,18 +118,30 @@ func tables(r *results, expected map[string]expectation) string {
 	row(&out, "**all**", cells(func(target string) string { return "**" + r.tally(target, fullWay, every).String() + "**" })...)
 
 	out.WriteString("\n### What sluice does not pass, and why\n\n")
-	for _, test := range slices.Sorted(maps.Keys(expected)) {
-		fmt.Fprintf(&out, "- **%s** (%s): %s.\n", test, expected[test].class, strings.TrimSuffix(expected[test].reason, "."))
-	}
-	if len(expected) == 0 {
-		out.WriteString("Nothing.\n")
-	}
+	writeExpected(&out, expected)
 	for _, peer := range columns[1:] {
 		fmt.Fprintf(&out, "\n### What %s does not pass, in the suite's words\n\n", peer)
 		writePeer(&out, r, peer)
 	}
 	out.WriteString("\n")
 	return out.String()
+}
+
+// writeExpected lists what sluice does not pass, tests with the same reason together.
+func writeExpected(out *strings.Builder, expected map[string]expectation) {
+	tests := map[expectation][]string{}
+	for _, test := range slices.Sorted(maps.Keys(expected)) {
+		tests[expected[test]] = append(tests[expected[test]], test)
+	}
+	byFirst := func(a, b expectation) int {
+		return cmp.Or(strings.Compare(string(a.class), string(b.class)), strings.Compare(tests[a][0], tests[b][0]))
+	}
+	for _, e := range slices.SortedFunc(maps.Keys(tests), byFirst) {
+		fmt.Fprintf(out, "- %s: %s: %s.\n", e.class, strings.Join(tests[e], ", "), strings.TrimSuffix(e.reason, "."))
+	}
+	if len(expected) == 0 {
+		out.WriteString("Nothing.\n")
+	}
 }
 
 // writePeer lists what a peer fails, hangs on and skips in any way that it was run in.
