@@ -63,6 +63,7 @@ type conn struct {
 	mu        sync.Mutex          // protects the rest, and the fields of commands that say so
 	reason    error               // why the target closes the connection
 	tasks     map[uint32]*command // commands that have not ended, by initiator task tag
+	pending   int                 // task management functions that have not been answered
 	waiting   []*command          // of those, the ones that wait for memory, in order
 	ghosts    [64]uint32          // task tags whose late Data-Out is to be swallowed
 	ghost     int                 // index of the oldest

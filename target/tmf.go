@@ -7,6 +7,10 @@ import (
 	"sluice/target/scsi"
 )
 
+// maxFunctions is how many task management functions of one connection may wait for the end of
+// tasks.
+const maxFunctions = 32
+
 // taskFunction is a task management function under way (RFC 7143 11.5). Its response is
 // sent when the last of the tasks that it aborts has ended.
 type taskFunction struct {
@@ -31,6 +35,14 @@ func (c *conn) onTaskRequest(r *request) error {
 	f.p.Unmarshal(&r.h)
 	if c.ses.target == nil {
 		return c.reject(&r.h, nil, pdu.ReasonProtocolError)
+	}
+	c.mu.Lock()
+	c.pending++
+	busy := c.pending > maxFunctions
+	c.mu.Unlock()
+	if busy {
+		f.finish(pdu.TaskRejected)
+		return c.catchUp()
 	}
 	c.submitBatch() // what came before is to be found where it will be looked for
 	f.left.Store(1)
@@ -130,7 +142,10 @@ func (f *taskFunction) finish(result pdu.TaskResult) {
 	answer := pdu.TaskResponse{Result: result, ITT: f.p.ITT}
 	answer.Marshal(&ctl.h)
 	ctl.status = true
-	c.enqueue(ctl)
+	c.mu.Lock()
+	c.pending--
+	c.push(ctl)
+	c.flush()
 }
 
 // abort cancels the commands that match and returns how many they are. Those that have not

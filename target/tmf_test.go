@@ -175,6 +175,35 @@ func TestResponseWaits(t *testing.T) {
 	i.silence()
 }
 
+// TestFunctionFlood: functions that wait for a command which does not end are few; the others
+// are rejected, so that they cannot eat memory.
+func TestFunctionFlood(t *testing.T) {
+	r := newRig(t, true, Options{})
+	r.disk.inline = false
+	started, release := make(chan struct{}), make(chan struct{})
+	r.disk.hook = func(context.Context, *scsi.Command, <-chan struct{}) bool {
+		close(started)
+		<-release
+		return false
+	}
+	i := r.login()
+	i.read(0, 1)
+	<-started
+	const flood = 10 * maxFunctions
+	for range flood {
+		i.manage(pdu.TaskRequest{Function: pdu.TaskAbortSet, ReferencedTag: pdu.NoTag})
+	}
+	for range flood - maxFunctions {
+		i.managed(pdu.TaskRejected)
+	}
+	close(release)
+	for range maxFunctions {
+		i.managed(pdu.TaskComplete)
+	}
+	i.manage(pdu.TaskRequest{Function: pdu.TaskAbortSet, ReferencedTag: pdu.NoTag})
+	i.managed(pdu.TaskComplete)
+}
+
 func TestFunctionsThatAreRefused(t *testing.T) {
 	i := newRig(t, true, Options{}).login()
 	for _, c := range []struct {

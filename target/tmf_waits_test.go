@@ -110,6 +110,13 @@ var waits = []struct {
 		itt := i.write(8, 200, true, nil)
 		return itt, i.r2t().TTT
 	}},
+	{"write without memory for its data", func(i *initiator, d *stalledDisk) (uint32, uint32) {
+		i.read(400, 400) // it has what there is
+		<-d.waits
+		itt := i.write(8, 200, true, nil)
+		i.silence()
+		return itt, 0
+	}},
 }
 
 // TestFunctionsEndWhatWaits: each task management function ends at once what it names,
@@ -132,7 +139,7 @@ func TestFunctionsEndWhatWaits(t *testing.T) {
 	} {
 		for _, w := range waits {
 			t.Run(fmt.Sprintf("%s/%s", f.name, w.name), func(t *testing.T) {
-				r, disk, _ := stalledRig(t, Options{})
+				r, disk, _ := stalledRig(t, Options{Limits: Limits{SessionMemory: 256 << 10}})
 				keys := []string{"InitialR2T=Yes", "ImmediateData=Yes", "FirstBurstLength=65536", "MaxBurstLength=262144"}
 				one, two, idle := r.port(1, keys...), r.port(2, keys...), r.port(3)
 				disk.stalled.Store(true)
