@@ -105,7 +105,7 @@ func (m *command) recycle() {
 		c.srv.buffers.put(b)
 		m.lent[i] = nil
 	}
-	c.memory.Add(-int64(m.reserved))
+	c.account(-m.reserved)
 	if m.kept {
 		return
 	}
@@ -121,7 +121,7 @@ func (m *command) Buffer(_ *scsi.Command, n int) []byte {
 	m.lentSize += n
 	if over := m.lentSize - m.reserved; over > 0 {
 		m.reserved += over
-		m.c.memory.Add(int64(over))
+		m.c.account(over)
 	}
 	return b.b
 }

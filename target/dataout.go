@@ -17,6 +17,9 @@ func (c *conn) onCommand(h *pdu.Header, ahs []byte) error {
 	if err != nil {
 		return c.refuse(h, ahs, &seg, pdu.ReasonInvalidField)
 	}
+	if p.Immediate {
+		c.slowDown()
+	}
 	if reason := c.unfit(&p); reason != 0 {
 		return c.refuse(h, ahs, &seg, reason)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"sluice/target/pdu"
 )
@@ -24,6 +25,9 @@ type input struct {
 	buf    []byte
 	lo, hi int
 	bulk   bool // data was read directly just now; more of that may well follow
+
+	control bucket        // requests that are no ordinary commands
+	rest    time.Duration // to wait before more is read, since there were too many of them
 }
 
 func (in *input) buffered() int { return in.hi - in.lo }
@@ -74,6 +78,9 @@ func (c *conn) need(n int) error {
 func (c *conn) read(p []byte) (int, error) {
 	if err := c.settle(); err != nil {
 		return 0, err
+	}
+	if c.in.rest > 0 {
+		c.takeRest()
 	}
 	n, err := c.net.Read(p)
 	c.cork()

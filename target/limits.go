@@ -6,6 +6,7 @@ import "time"
 type Limits struct {
 	Connections   int           // open at once, over all portals; default 1024
 	PendingPerIP  int           // of those, not yet logged in, from one address; default 32
+	AcceptRate    int           // connections that a portal accepts a second, after a burst; default 1000
 	Sessions      int           // logged in at once; default 512
 	LoginTime     time.Duration // from accept to the end of the login; default 15 s
 	PingAfter     time.Duration // silence after which a ping is sent, and again that long until the connection is dropped; default 30 s
@@ -13,6 +14,7 @@ type Limits struct {
 	LogoutTime    time.Duration // that initiators have to log out of a target that is removed; default 3 s
 	CommandWindow int           // commands that one session may have in flight; default 128
 	SessionMemory int           // bytes of data buffers that one session may fill before its transfers wait for each other; default 64 MiB
+	Memory        int           // bytes of data buffers of all sessions: one may fill no more than are left; default 512 MiB
 	MaxTransfer   int           // bytes of data-out of one command, at most SessionMemory; default 32 MiB
 }
 
@@ -29,6 +31,7 @@ func (l Limits) withDefaults() Limits {
 	}
 	number(&l.Connections, 1024)
 	number(&l.PendingPerIP, 32)
+	number(&l.AcceptRate, 1000)
 	number(&l.Sessions, 512)
 	duration(&l.LoginTime, 15*time.Second)
 	duration(&l.PingAfter, 30*time.Second)
@@ -36,6 +39,7 @@ func (l Limits) withDefaults() Limits {
 	duration(&l.LogoutTime, 3*time.Second)
 	number(&l.CommandWindow, 128)
 	number(&l.SessionMemory, 64<<20)
+	number(&l.Memory, 512<<20)
 	number(&l.MaxTransfer, 32<<20)
 	l.MaxTransfer = min(l.MaxTransfer, l.SessionMemory)
 	return l

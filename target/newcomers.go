@@ -88,6 +88,7 @@ func (s *Server) loggedIn(c *conn) error {
 
 // leave forgets a connection.
 func (s *Server) leave(c *conn) {
+	s.memory.Add(-c.memory.Swap(0)) // of commands that were lost in a panic
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forget(c)

@@ -54,11 +54,13 @@ func (s *Server) addListener(l net.Listener) bool {
 // accept returns nil once the server is closing.
 func (s *Server) accept(ctx context.Context, l net.Listener) error {
 	pause := time.Duration(0)
+	var pace bucket
 	for {
 		nc, err := l.Accept()
 		if err == nil {
 			pause = 0
 			s.start(ctx, nc)
+			time.Sleep(pace.add(time.Now(), s.limits.AcceptRate, acceptBurst))
 			continue
 		}
 		s.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"sluice/target/login"
 	"sluice/target/pdu"
@@ -77,6 +78,7 @@ type Server struct {
 	limits      Limits
 
 	guesses  guesses
+	memory   atomic.Int64 // bytes of buffers in use by the commands of all sessions
 	buffers  bufferPool
 	commands sync.Pool
 	controls sync.Pool
