@@ -67,105 +67,112 @@ type extent struct {
 	off, n int64
 }
 
-// part returns n bytes of the extent from at on.
-func (e extent) part(at, n int64) extent { return extent{e.disk, e.off + at, n} }
-
 func (e extent) overlaps(f extent) bool {
 	return e.disk == f.disk && e.off < f.off+f.n && f.off < e.off+e.n
 }
 
-// copyExtent copies src to dst, which is as long, as if all of src were read before anything is
-// written. After each step it calls check, if there is one, and then progress.
-//
-// Inside one disk, whole blocks are copied by the disk itself. All else is read and written.
-func copyExtent(ctx context.Context, dst, src extent, check func() error, progress func(n int64)) error {
-	if src.n == 0 {
-		return nil
-	}
-	if dst.disk.writeProtected() {
-		return errProtected
-	}
-	if err := dst.disk.enterCopy(ctx); err != nil {
-		return err
-	}
-	defer dst.disk.leaveCopy()
-	step := func(at, n int64, move func(dst, src extent) error) error {
-		err := move(dst.part(at, n), src.part(at, n))
-		if err == nil && check != nil {
-			err = check()
-		}
-		if err == nil {
-			progress(n)
-		}
-		return err
-	}
-	at, n := int64(0), src.n
-	if copier, ok := dst.disk.disk.(Copier); ok && dst.disk == src.disk && !dst.overlaps(src) && (dst.off-src.off)%block == 0 {
-		head := min((block-src.off%block)%block, n)
-		whole := head + (n-head)&^(block-1)
-		done, err := copyWhole(ctx, copier, head, whole, step)
-		if err != nil {
-			return err
-		}
-		if done { // what is left is less than a block at either end
-			if err := copyPieces(ctx, dst, src, 0, head, step); err != nil {
-				return err
-			}
-			at = whole
-		}
-	}
-	return copyPieces(ctx, dst, src, at, n-at, step)
+// transfer is a copy from one extent to another that is as long, as if all of the source were read
+// before anything is written.
+type transfer struct {
+	dst, src extent
+	check    func() error  // called after each step has read: what was read may be used
+	progress func(n int64) // called after each step
 }
 
-// stepFunc carries out one step of a copy: n bytes, at bytes from its beginning.
-type stepFunc func(at, n int64, move func(dst, src extent) error) error
+// run carries the copy out. Inside one disk, whole blocks are copied by the disk itself. All else is
+// read and written.
+func (t *transfer) run(ctx context.Context) error {
+	if t.src.n == 0 {
+		return nil
+	}
+	if t.dst.disk.writeProtected() {
+		return errProtected
+	}
+	if err := t.dst.disk.enterCopy(ctx); err != nil {
+		return err
+	}
+	defer t.dst.disk.leaveCopy()
+	if t.dst.disk != t.src.disk || t.dst.overlaps(t.src) || (t.dst.off-t.src.off)%block != 0 {
+		return t.pieces(ctx, 0, t.src.n)
+	}
+	begin := min((block-t.src.off%block)%block, t.src.n) // of whole blocks
+	end := begin + (t.src.n-begin)&^(block-1)
+	if done, err := t.whole(ctx, begin, end); err != nil {
+		return err
+	} else if !done {
+		return t.pieces(ctx, 0, t.src.n)
+	}
+	if err := t.pieces(ctx, 0, begin); err != nil {
+		return err
+	}
+	return t.pieces(ctx, end, t.src.n)
+}
 
-// copyWhole has the disk copy from at to end. It returns false if the disk cannot.
-func copyWhole(ctx context.Context, copier Copier, at, end int64, step stepFunc) (done bool, err error) {
+// whole has the disk copy the blocks between two distances from the beginning. It returns false if
+// the disk cannot.
+func (t *transfer) whole(ctx context.Context, at, end int64) (done bool, err error) {
+	d := t.dst.disk
+	copier, ok := d.disk.(Copier)
+	if !ok {
+		return false, nil
+	}
 	for first := true; at < end; first = false {
 		n := min(end-at, copyStep)
-		err := step(at, n, func(dst, src extent) error {
-			return dst.disk.changing(ctx, dst.off, n, func() error { return copier.Copy(ctx, dst.off, src.off, n) })
-		})
+		dst, src := t.dst.off+at, t.src.off+at
+		err := d.changing(ctx, dst, n, func() error { return copier.Copy(ctx, dst, src, n) })
 		if first && errors.Is(err, errors.ErrUnsupported) {
 			return false, nil
+		}
+		if err == nil {
+			err = t.check()
 		}
 		if err != nil {
 			return false, err
 		}
+		t.progress(n)
 		at += n
 	}
 	return true, nil
 }
 
-// copyPieces reads and writes n bytes, at bytes from the beginning of both extents: from the end
-// if otherwise the destination would overwrite what is yet to be read.
-func copyPieces(ctx context.Context, dst, src extent, at, n int64, step stepFunc) error {
-	if n == 0 {
+// pieces reads and writes what is between two distances from the beginning: from the end if
+// otherwise the destination would overwrite what is yet to be read.
+func (t *transfer) pieces(ctx context.Context, at, end int64) error {
+	if at == end {
 		return nil
 	}
-	pieces := &dst.disk.pieces
-	buf := pieces.Get().(*[copyPiece]byte)
-	defer pieces.Put(buf)
-	backwards := dst.overlaps(src) && dst.off > src.off
-	for left := n; left > 0; {
-		size := min(left, copyPiece)
-		from := at + n - left
+	pool := &t.dst.disk.pieces
+	buf := pool.Get().(*[copyPiece]byte)
+	defer pool.Put(buf)
+	backwards := t.dst.overlaps(t.src) && t.dst.off > t.src.off
+	for at < end {
+		n := min(end-at, copyPiece)
+		from := at
 		if backwards {
-			from = at + left - size
+			end -= n
+			from = end
+		} else {
+			at += n
 		}
-		p := buf[:size]
-		err := step(from, size, func(dst, src extent) error {
-			if err := src.disk.fetch(ctx, p, src.off); err != nil {
-				return &sourceError{err}
-			}
-			return dst.disk.put(ctx, p, dst.off)
-		})
-		if err != nil {
+		if err := t.piece(ctx, buf[:n], from); err != nil {
 			return err
 		}
-		left -= size
 	}
+	return nil
+}
+
+// piece reads and writes as much as p holds.
+func (t *transfer) piece(ctx context.Context, p []byte, at int64) error {
+	if err := t.src.disk.fetch(ctx, p, t.src.off+at); err != nil {
+		return &sourceError{err}
+	}
+	if err := t.check(); err != nil {
+		return err
+	}
+	if err := t.dst.disk.put(ctx, p, t.dst.off+at); err != nil {
+		return err
+	}
+	t.progress(int64(len(p)))
 	return nil
 }
 

@@ -34,8 +34,8 @@
 // (Peers) is read and written in pieces, in the order that memmove would take.
 //
 //	EXTENDED COPY ── parseCopyList ── a segment ──┐
-//	WRITE USING TOKEN ── Tokens.use ── a range ───┴─ copyBetween ── copyExtent ─┬ Copier.Copy
-//	                                                 joins the other disk's     └ read, write
+//	WRITE USING TOKEN ── Tokens.use ── a range ───┴─ copyBetween ── transfer ─┬ Copier.Copy
+//	                                                 joins the other disk's   └ read, write
 //	                                                 unit (scsi.Unit.Join)
 //
 // While it runs, and after it has ended, RECEIVE COPY RESULTS and RECEIVE ROD TOKEN INFORMATION tell

@@ -237,8 +237,8 @@ func (d *Device) copyToken(ctx context.Context, c *scsi.Command, k *token, offse
 			if n > 0 {
 				size := int64(n) * sector
 				dst, src := extent{d, to.offset(), size}, extent{k.disk, from.offset(), size}
-				err := d.copyBetween(ctx, c, dst, src, func() error { return d.shared.check(k) }, func(n int64) { j.bytes.Add(n) })
-				if err != nil {
+				t := &transfer{dst, src, func() error { return d.shared.check(k) }, func(n int64) { j.bytes.Add(n) }}
+				if err := d.copyBetween(ctx, c, t); err != nil {
 					return err
 				}
 			}

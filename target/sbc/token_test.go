@@ -271,7 +271,8 @@ func TestTokenRefusals(t *testing.T) {
 		{"a token of another type", 0x11, useList(change(bytes.Clone(k), 0, 0, 1), 0, 100, 8), "5/2301"},
 		{"a corrupt token", 0x11, useList(change(bytes.Clone(k), 6, 0, 0), 0, 100, 8), "5/2305"},
 		{"an unknown token", 0x11, useList(other, 0, 100, 8), "5/2304"},
-		{"onto its own data", 0x11, useList(k, 0, 4, 8), "5/2308"},
+		{"onto its own data, which is read first", 0x11, useList(k, 0, 4, 8), "good"},
+		{"and is not what it was", 0x11, useList(k, 0, 100, 8), "5/2308"},
 	}
 	for _, tt := range tests {
 		if got := a.do(tokenCDB(tt.action, 1, len(tt.list)), tt.list, 0).verdict(); got != tt.want {

@@ -53,12 +53,12 @@ func (d *Device) copySegments(ctx context.Context, c *scsi.Command, list *copyLi
 			return segmentFailure(i, s.from.n, *failure)
 		}
 		left := src.n
-		err := d.copyBetween(ctx, c, dst, src, nil, func(n int64) {
+		err := d.copyBetween(ctx, c, &transfer{dst, src, func() error { return nil }, func(n int64) {
 			left -= n
 			if j != nil {
 				j.bytes.Add(n)
 			}
-		})
+		}})
 		if err != nil {
 			d.logFailure(c, err)
 			return segmentFailure(i, uint64(left)/sector, d.cause(err))
@@ -102,25 +102,25 @@ func segmentFailure(index int, missing uint64, s scsi.Sense) *scsi.Sense {
 
 // copyBetween copies from one disk to another for a command of this one, as a command of theirs,
 // and flushes the destination if its cache is off.
-func (d *Device) copyBetween(ctx context.Context, c *scsi.Command, dst, src extent, check func() error, progress func(int64)) error {
-	ctx, leave, err := d.visit(ctx, c, src.disk, scsi.Reads)
+func (d *Device) copyBetween(ctx context.Context, c *scsi.Command, t *transfer) error {
+	ctx, leave, err := d.visit(ctx, c, t.src.disk, scsi.Reads)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	ctx, leave, err = d.visit(ctx, c, dst.disk, scsi.Writes)
+	ctx, leave, err = d.visit(ctx, c, t.dst.disk, scsi.Writes)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	if err := copyExtent(ctx, dst, src, check, progress); err != nil {
+	if err := t.run(ctx); err != nil {
 		if ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
 		}
 		return err
 	}
-	if dst.disk.writeThroughMode() {
-		return dst.disk.disk.Flush(ctx)
+	if dst := t.dst.disk; dst.writeThroughMode() {
+		return dst.disk.Flush(ctx)
 	}
 	return nil
 }

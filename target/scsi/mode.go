@@ -185,9 +185,12 @@ func (u *Unit) modeSelect(ctx context.Context, c *Command) {
 		return
 	}
 	c.Transfer = int64(len(c.Out))
-	if u.cfg.Selected == nil {
-		changed = false
-	}
+	u.selected(ctx, c, changed, save)
+}
+
+// selected completes a MODE SELECT that has changed pages, or is to save them.
+func (u *Unit) selected(ctx context.Context, c *Command, changed, save bool) {
+	changed = changed && u.cfg.Selected != nil
 	if !changed && !save {
 		c.Complete()
 		return
