@@ -20,7 +20,7 @@ type bucket struct {
 
 // Create implements catalogue.
 func (b *bucket) Create(ctx context.Context, name string, size int64) (*volume.Head, error) {
-	return volume.Create(ctx, b.store, name, size)
+	return volume.Create(ctx, b.store, volume.New{Name: name, Size: size, Mode: volume.Cached})
 }
 
 // Find implements catalogue.

@@ -146,7 +146,7 @@ func (g *gateway) crashed() string {
 
 func create(t testing.TB, store object.Store, size int64) *volume.Head {
 	t.Helper()
-	h, err := volume.Create(context.Background(), store, "vol", size)
+	h, err := volume.Create(context.Background(), store, volume.New{Name: "vol", Size: size, Mode: volume.Cached})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,6 +33,14 @@ type Owner struct {
 	Renewed time.Time `json:"renewed"` // when it last said that it lives
 }
 
+// Origin says which moment of which volume a clone began as. It is for people: nothing else
+// of the origin is needed any more.
+type Origin struct {
+	Volume   string    `json:"volume"` // its name then
+	Snapshot uuid.UUID `json:"snapshot"`
+	Time     time.Time `json:"time"`
+}
+
 // Span is the part of one attachment in a volume's history: the segments 1 to To of a
 // writer. While To is zero the attachment lasts, or its end is not known.
 type Span struct {
@@ -49,6 +57,7 @@ type Head struct {
 	Size    int64     `json:"size"` // bytes
 	Mode    Mode      `json:"mode"`
 	Created time.Time `json:"created"`
+	Origin  *Origin   `json:"origin,omitempty"` // what it began as a copy of
 
 	Epoch uint64 `json:"epoch"` // raised by each attachment
 	Owner *Owner `json:"owner,omitempty"`
@@ -122,10 +131,24 @@ func writeHead(ctx context.Context, store object.Store, h *Head, match string) (
 	return etag, nil
 }
 
-// Create adds a volume of size bytes to the bucket. Names are unique among the volumes
+// New describes a volume to be created.
+type New struct {
+	Name   string
+	Size   int64 // bytes
+	Mode   Mode
+	Root   *blockmap.Root // what it contains from the beginning; nil: nothing
+	Origin *Origin        // whose moment Root is
+}
+
+// Create adds a volume to the bucket. Names are unique among the volumes
 // of one bucket prefix: a name object, written only if it is not there, decides a race.
-func Create(ctx context.Context, store object.Store, name string, size int64) (*Head, error) {
-	h := &Head{Format: headFormat, ID: uuid.New(), Name: name, Size: size, Mode: Cached, Created: time.Now().UTC()}
+// Who gives a root makes sure afterwards that it was not deleted meanwhile.
+func Create(ctx context.Context, store object.Store, n New) (*Head, error) {
+	name := n.Name
+	h := &Head{
+		Format: headFormat, ID: uuid.New(), Name: name, Size: n.Size, Mode: n.Mode, Created: time.Now().UTC(),
+		Root: n.Root, Origin: n.Origin,
+	}
 	// The head first: a name that leads nowhere would be an obstacle, a head without a name is only litter.
 	if _, err := writeHead(ctx, store, h, ""); err != nil {
 		return nil, err

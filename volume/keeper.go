@@ -113,7 +113,7 @@ func (v *Volume) considerRoot(published segment.ID) {
 	uploaded := v.stats.uploadedBytes.Load() - v.uploadedAtRoot
 	if behind >= rootMax || v.m.DirtyRootBytes()*rootShare <= uploaded {
 		v.mu.Lock()
-		v.rootDue = v.frozen == nil
+		v.rootDue = v.frozen == nil && v.cut == nil
 		v.mu.Unlock()
 	}
 }
@@ -141,6 +141,9 @@ func (v *Volume) finishRoot(ctx context.Context, published segment.ID) error {
 		return nil
 	}
 	root, err := v.writeRoot(ctx, frozen)
+	if errors.Is(err, blockmap.ErrSuperseded) {
+		return nil // by a cut, whose root is next
+	}
 	if err != nil {
 		return err
 	}
@@ -152,7 +155,9 @@ func (v *Volume) finishRoot(ctx context.Context, published segment.ID) error {
 		return fmt.Errorf("publishing a root: %w", err)
 	}
 	v.mu.Lock()
-	v.frozen = nil
+	if v.frozen == frozen { // else a cut superseded it just now
+		v.frozen = nil
+	}
 	v.mu.Unlock()
 	frozen.Done()
 	v.rooted, v.uploadedAtRoot = frozen.Position(), v.stats.uploadedBytes.Load()

@@ -33,7 +33,7 @@ func Open(ctx context.Context, id uuid.UUID, opts Options, force bool) (*Volume,
 	}
 	v := &Volume{
 		opts: opts, log: opts.Logger.With("volume", head.Name), id: id, head: head, etag: etag,
-		spares: make(chan spare, 1), grown: make(chan struct{}, 1), advanced: make(chan struct{}, 1),
+		spares: make(chan spare, 1), cutting: make(chan struct{}, 1), grown: make(chan struct{}, 1), advanced: make(chan struct{}, 1),
 	}
 	v.size.Store(head.Size)
 	v.ahead.requests = make(chan extent, 2*prefetchers)
@@ -198,6 +198,10 @@ func (v *Volume) giveUp(ctx context.Context) error {
 	v.rootMu.Lock() // the keeper writes no root meanwhile, and cannot afterwards
 	defer v.rootMu.Unlock()
 	v.mu.Lock()
+	if v.cut != nil {
+		v.mu.Unlock()
+		return errCut
+	}
 	if v.frozen != nil {
 		v.frozen.Done()
 		v.frozen = nil

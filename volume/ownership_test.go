@@ -110,7 +110,7 @@ func firstKey(t *testing.T, store object.Store, prefix string) string {
 func TestCreateIsUnique(t *testing.T) {
 	store := newStore(t)
 	create(t, store, 16*mib)
-	if _, err := volume.Create(context.Background(), store, "vol", 16*mib); !errors.Is(err, volume.ErrExists) {
+	if _, err := volume.Create(context.Background(), store, volume.New{Name: "vol", Size: 16 * mib, Mode: volume.Cached}); !errors.Is(err, volume.ErrExists) {
 		t.Fatalf("second create: %v, want ErrExists", err)
 	}
 	heads, err := volume.List(context.Background(), store)

@@ -35,9 +35,9 @@ func (v *Volume) pace(ctx context.Context, took time.Duration, seen uint64) erro
 	left := rest(took, float64(used)/float64(limit))
 	for left > 0 {
 		v.mu.Lock()
-		now := v.appends
+		now, cut := v.appends, v.cut != nil
 		v.mu.Unlock()
-		if now == seen {
+		if now == seen || cut {
 			return nil
 		}
 		seen = now

@@ -87,6 +87,18 @@ func (q *uploadQueue) unsent() int64 {
 	return q.blocks
 }
 
+// unsentUpTo returns the blocks of segments up to id that are not in the bucket.
+func (q *uploadQueue) unsentUpTo(id segment.ID) (blocks int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, u := range q.items {
+		if u.id <= id && !u.stored {
+			blocks += u.blocks
+		}
+	}
+	return blocks
+}
+
 // position returns how far the history is in the bucket, and how many segments wait.
 func (q *uploadQueue) position() (published segment.ID, waiting int) {
 	q.mu.Lock()

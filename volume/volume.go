@@ -66,8 +66,10 @@ type Volume struct {
 	appends       uint64 // counts appends, to tell a flush what it must cover
 	frozen        *blockmap.Frozen
 	rootDue       bool // the next rotation freezes the map for a root
+	cut           *Cut // not closed yet
 
-	spares chan spare // one prepared file, or none yet
+	spares  chan spare    // one prepared file, or none yet
+	cutting chan struct{} // holds a token while the volume is held or a cut is not closed
 
 	rootMu         sync.Mutex // held while a root is written; protects what follows
 	rooted         segment.ID // position of the newest root in the bucket
