@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -23,18 +24,23 @@ type Buffer struct {
 
 	mu      sync.Mutex // protects what follows
 	used    int64
-	waiting int
-	freed   chan struct{} // closed and replaced when room appears and somebody waits
+	waiting []*waiter // in the order in which they came
+}
+
+// waiter is somebody who waits for room.
+type waiter struct {
+	n     int64
+	given chan struct{} // closed when the room is the waiter's
 }
 
 // NewBuffer returns a buffer of limit bytes.
 func NewBuffer(limit int64) *Buffer {
-	return &Buffer{limit: limit, freed: make(chan struct{})}
+	return &Buffer{limit: limit}
 }
 
 // Take reserves n bytes. From 80 % on it slows its callers down, the more the fuller the
-// buffer is, and when it is full it waits for room: for ever, since giving up would be an
-// I/O error for a cause that passes. With wait false it returns EAGAIN instead.
+// buffer is, and when it is full it waits for room, in the order of arrival: for ever, since
+// giving up would be an I/O error for a cause that passes. With wait false it returns EAGAIN instead.
 func (b *Buffer) Take(ctx context.Context, n int64, wait bool) error {
 	if n > b.limit {
 		return fmt.Errorf("a write of %d bytes does not fit the upload buffer of %d", n, b.limit)
@@ -42,7 +48,7 @@ func (b *Buffer) Take(ctx context.Context, n int64, wait bool) error {
 	b.mu.Lock()
 	if !wait {
 		defer b.mu.Unlock()
-		if float64(b.used+n) > slowFrom*float64(b.limit) {
+		if len(b.waiting) > 0 || float64(b.used+n) > slowFrom*float64(b.limit) {
 			return syscall.EAGAIN
 		}
 		b.used += n
@@ -54,26 +60,40 @@ func (b *Buffer) Take(ctx context.Context, n int64, wait bool) error {
 		return err
 	}
 	b.mu.Lock()
-	for b.used+n > b.limit {
-		freed := b.freed
-		b.waiting++
+	if len(b.waiting) == 0 && b.used+n <= b.limit {
+		b.used += n
 		b.mu.Unlock()
-		err := ctx.Err()
-		select {
-		case <-freed:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-		b.mu.Lock()
-		b.waiting--
-		if err != nil {
-			b.mu.Unlock()
-			return err
-		}
+		return nil
 	}
-	b.used += n
+	w := &waiter{n, make(chan struct{})}
+	b.waiting = append(b.waiting, w)
+	b.give()
 	b.mu.Unlock()
-	return nil
+	select {
+	case <-w.given:
+		return nil
+	case <-ctx.Done():
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if i := slices.Index(b.waiting, w); i >= 0 {
+		b.waiting = slices.Delete(b.waiting, i, i+1)
+	} else {
+		b.used -= n // it was given just now
+	}
+	b.give()
+	return ctx.Err()
+}
+
+// give lets those in who have waited longest and whom there is room for. Nobody overtakes: a
+// write that an initiator has given up and sent again over another path must not be
+// carried out after the writes that came later. The caller holds mu.
+func (b *Buffer) give() {
+	for len(b.waiting) > 0 && b.used+b.waiting[0].n <= b.limit {
+		b.used += b.waiting[0].n
+		close(b.waiting[0].given)
+		b.waiting = slices.Delete(b.waiting, 0, 1)
+	}
 }
 
 // delay grows with the square of the distance from slowFrom. The caller holds mu.
@@ -111,10 +131,7 @@ func (b *Buffer) Release(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.used -= n
-	if b.waiting > 0 {
-		close(b.freed)
-		b.freed = make(chan struct{})
-	}
+	b.give()
 }
 
 // Usage returns the bytes in use and the limit.
