@@ -203,5 +203,5 @@ func TestRecoveryMultipath(t *testing.T) {
 	if !long() {
 		t.Skip("takes minutes: make recovery")
 	}
-	newLab(t, 2).run("96m", "half-30", "cut-5", "grow", "stop", "half-30", "kill", "cut-30", "freeze-40", "cut-100")
+	newLab(t, 2).run("96m", "half-30", "cut-5", "grow", "stop", "half-30", "kill", "cut-30", "freeze-70", "cut-100")
 }
