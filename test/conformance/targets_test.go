@@ -66,7 +66,7 @@ var controls atomic.Int64
 // startTgt runs a tgtd of our own, thinly provisioned: the most that it can do.
 func startTgt(t *testing.T, w way) *daemon {
 	portal, iqn := addressFor(t), "iqn.2026-11.test:tgt"
-	control := fmt.Sprint(1000 + os.Getpid()%300*100 + int(controls.Add(1))%100) // up to 32767
+	control := fmt.Sprint(1 + (int64(os.Getpid())*300+controls.Add(1))%32000) // up to 32767
 	process := harness.StartProcess(t, exec.Command("tgtd", "-f", "--iscsi", "portal="+portal, "-C", control), filepath.Join(t.TempDir(), "log"))
 	t.Cleanup(func() {
 		process.Kill() // it ignores SIGTERM
