@@ -17,7 +17,7 @@ define GOTEST
 endef
 SHELL = /bin/bash
 
-.PHONY: build run setup test unit race lint fuzz crash recovery conformance bench clean
+.PHONY: build run setup test unit race lint fuzz crash recovery hostile conformance bench clean
 
 build: ## the program, static, in bin/sluice
 	@mkdir -p bin
@@ -59,6 +59,9 @@ crash: build ## kill -9 under load, N times each test
 recovery: build ## a Linux initiator through cuts of 5, 30 and 100 s, restarts and a frozen store, over one path and two: 15 minutes
 	@test/setup.sh
 	SLUICE_RECOVERY=long SLUICE_BIN=$(CURDIR)/bin/sluice $(GO) test -v -count 1 -timeout 60m -run TestRecovery ./test/sessions
+
+hostile: build ## the battery of malformed sequences and the long attacks by numbers: 10 minutes; writes docs/HOSTILITY.md
+	SLUICE_HOSTILE=long SLUICE_BIN=$(CURDIR)/bin/sluice $(GO) test -v -count 1 -timeout 60m ./test/hostile
 
 conformance: export SLUICE_CONFORMANCE = $(if $(PEERS),peers,all)
 conformance: export SLUICE_BIN = $(CURDIR)/bin/sluice

@@ -7,7 +7,7 @@ const maxRejectLog = 10
 
 // reject answers a PDU that cannot be executed (RFC 7143 11.17).
 func (c *conn) reject(h *pdu.Header, ahs []byte, reason pdu.RejectReason) error {
-	c.slowDown()
+	c.slowDown(h)
 	if c.rejects++; c.rejects <= maxRejectLog {
 		c.log.Warn("PDU rejected", "opcode", byte(h.Opcode()), "itt", h.ITT(), "reason", byte(reason))
 	}

@@ -18,7 +18,7 @@ func (c *conn) onCommand(h *pdu.Header, ahs []byte) error {
 		return c.refuse(h, ahs, &seg, pdu.ReasonInvalidField)
 	}
 	if p.Immediate {
-		c.slowDown()
+		c.slowDown(h)
 	}
 	if reason := c.unfit(&p); reason != 0 {
 		return c.refuse(h, ahs, &seg, reason)

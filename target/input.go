@@ -79,6 +79,9 @@ func (c *conn) read(p []byte) (int, error) {
 	if err := c.settle(); err != nil {
 		return 0, err
 	}
+	if c.ses == nil {
+		c.in.rest = c.in.control.add(time.Now(), 1, loginReads, loginReadBurst)
+	}
 	if c.in.rest > 0 {
 		c.takeRest()
 	}

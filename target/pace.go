@@ -1,6 +1,10 @@
 package target
 
-import "time"
+import (
+	"time"
+
+	"sluice/target/pdu"
+)
 
 const (
 	// controlRate is how many requests that are no ordinary commands, and PDUs that are
@@ -8,6 +12,12 @@ const (
 	// send a few a minute.
 	controlRate  = 5000
 	controlBurst = 2000
+	// controlUnit is how many bytes of data count as one more of them.
+	controlUnit = 16 << 10
+	// loginReads is how many reads a second a login may take, after a burst: one that
+	// comes in small pieces is left to gather in its socket.
+	loginReads     = 200
+	loginReadBurst = 32
 	// acceptBurst is how many connections are accepted at once, beyond Limits.AcceptRate.
 	acceptBurst = 256
 )
@@ -19,9 +29,9 @@ type bucket struct {
 	last  time.Time
 }
 
-// add counts one more and returns how long to wait before the next.
-func (b *bucket) add(now time.Time, rate, burst int) time.Duration {
-	b.level = max(b.level-now.Sub(b.last).Seconds()*float64(rate), 0) + 1
+// add counts n more and returns how long to wait before the next.
+func (b *bucket) add(now time.Time, n, rate, burst int) time.Duration {
+	b.level = max(b.level-now.Sub(b.last).Seconds()*float64(rate), 0) + float64(n)
 	b.last = now
 	if over := b.level - float64(burst); over > 0 {
 		return time.Duration(over / float64(rate) * float64(time.Second))
@@ -29,10 +39,11 @@ func (b *bucket) add(now time.Time, rate, burst int) time.Duration {
 	return 0
 }
 
-// slowDown counts a request that is no ordinary command. A flood of them costs the target
-// more than its sender, so the connection is then read more slowly (see input.rest).
-func (c *conn) slowDown() {
-	c.in.rest = c.in.control.add(time.Now(), controlRate, controlBurst)
+// slowDown counts a request that is no ordinary command, with its data. A flood of them
+// costs the target more than its sender, so the connection is then read more slowly (see
+// input.rest).
+func (c *conn) slowDown(h *pdu.Header) {
+	c.in.rest = c.in.control.add(time.Now(), 1+h.DataLength()/controlUnit, controlRate, controlBurst)
 }
 
 // takeRest waits for as long as slowDown has imposed.

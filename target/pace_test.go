@@ -12,16 +12,16 @@ func TestBucket(t *testing.T) {
 	var b bucket
 	now := time.Unix(1000, 0)
 	for i := range 10 {
-		if d := b.add(now, 100, 10); d != 0 {
+		if d := b.add(now, 1, 100, 10); d != 0 {
 			t.Fatalf("number %d of a burst of 10 waits for %v", i, d)
 		}
 	}
 	for i := range 5 {
-		if d, want := b.add(now, 100, 10), time.Duration(i+1)*10*time.Millisecond; d.Round(time.Microsecond) != want {
+		if d, want := b.add(now, 1, 100, 10), time.Duration(i+1)*10*time.Millisecond; d.Round(time.Microsecond) != want {
 			t.Fatalf("%d beyond the burst wait for %v, expected %v", i+1, d, want)
 		}
 	}
-	if d := b.add(now.Add(time.Hour), 100, 10); d != 0 {
+	if d := b.add(now.Add(time.Hour), 1, 100, 10); d != 0 {
 		t.Fatalf("waits for %v after an hour", d)
 	}
 }
@@ -49,6 +49,24 @@ func TestControlFlood(t *testing.T) {
 		other.good()
 		if d := time.Since(now); d != 0 {
 			t.Errorf("the other session has waited for %v", d)
+		}
+	})
+}
+
+// TestLoginInPieces: a login that comes byte by byte is taken in fewer and fewer reads.
+func TestLoginInPieces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, false, Options{})
+		i := r.connect()
+		begin := time.Now()
+		req := header(&pdu.LoginRequest{Transit: true, CSG: 1, NSG: 3, ISID: i.isid, DataLength: 132})
+		for _, b := range req {
+			if _, err := i.conn.Write([]byte{b}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if d := time.Since(begin); d < 50*time.Millisecond || d > time.Second {
+			t.Errorf("48 reads took %v", d)
 		}
 	})
 }

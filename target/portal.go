@@ -20,11 +20,12 @@ func (s *Server) Listen(ctx context.Context, address string) (net.Addr, error) {
 		return nil, errors.Join(fmt.Errorf("open portal %s: %w", address, ErrClosed), l.Close())
 	}
 	ctx = context.WithoutCancel(ctx)
-	s.running.Go(func() {
+	go func() {
+		defer s.running.Done()
 		if err := s.accept(ctx, l); err != nil {
 			s.log.Error("portal failed", "portal", l.Addr(), "err", err)
 		}
-	})
+	}()
 	return l.Addr(), nil
 }
 
@@ -35,12 +36,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if !s.addListener(l) {
 		return errors.Join(ErrClosed, l.Close())
 	}
+	defer s.running.Done()
 	if err := s.accept(ctx, l); err != nil {
 		return fmt.Errorf("accept initiators: %w", err)
 	}
 	return ErrClosed
 }
 
+// addListener enters a portal, whose accept loop is counted in Server.running from now on.
 func (s *Server) addListener(l net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,6 +51,7 @@ func (s *Server) addListener(l net.Listener) bool {
 		return false
 	}
 	s.listeners[l] = struct{}{}
+	s.running.Add(1)
 	return true
 }
 
@@ -60,7 +64,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener) error {
 		if err == nil {
 			pause = 0
 			s.start(ctx, nc)
-			time.Sleep(pace.add(time.Now(), s.limits.AcceptRate, acceptBurst))
+			time.Sleep(pace.add(time.Now(), 1, s.limits.AcceptRate, acceptBurst))
 			continue
 		}
 		s.mu.Lock()

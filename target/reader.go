@@ -64,7 +64,7 @@ func (c *conn) onPDU(h *pdu.Header, ahs []byte) error {
 
 // onRequest takes any request but a command.
 func (c *conn) onRequest(h *pdu.Header, ahs []byte) error {
-	c.slowDown()
+	c.slowDown(h)
 	seg := c.segment(h)
 	if !c.inWindow(h) {
 		return c.skip(&seg)

@@ -41,6 +41,9 @@ const (
 // scene is a daemon with a volume for everybody and one behind CHAP, and the bystander.
 type scene struct {
 	gw        *harness.Gateway
+	portal    string // of the daemon
+	victim    string // target names
+	guarded   string
 	bystander *peer
 	content   []byte // of the volume
 	sequences int
@@ -49,6 +52,7 @@ type scene struct {
 func newScene(t testing.TB) *scene {
 	t.Helper()
 	s := &scene{gw: harness.Start(t, harness.Options{})}
+	s.portal, s.victim, s.guarded = s.gw.Portal, s.gw.IQN("victim"), s.gw.IQN("guarded")
 	s.gw.CreateVolume("victim", "4MiB")
 	s.gw.CreateVolume("guarded", "4MiB")
 	dir := harness.TempDir(t)
@@ -79,7 +83,7 @@ func newScene(t testing.TB) *scene {
 // peer is an attacker who has not connected yet.
 func (s *scene) peer(t testing.TB, source net.IP) *peer {
 	return &peer{
-		t: t, portal: s.gw.Portal, source: source, name: initiatorIQN, target: s.gw.IQN("victim"),
+		t: t, portal: s.portal, source: source, name: initiatorIQN, target: s.victim,
 		isid: [6]byte{0x80, 0, 0, 1}, cid: 1, cmdSN: 100, expSN: 1, agreed: make(map[string]string),
 	}
 }
