@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -61,11 +62,11 @@ func TestPath(t *testing.T) {
 	if err := goneFar.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := goneFar.Read(make([]byte, 1)); err == nil || err == io.EOF {
+	if n, err := goneFar.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 		t.Fatalf("the other side was told: %d bytes, %v", n, err)
 	}
 	_ = near.Close()
-	if _, err := far.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := far.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Fatalf("without a cut the end is passed on, but: %v", err)
 	}
 }

@@ -154,7 +154,7 @@ func (r *raw) next(within time.Duration) (pdu.Header, error) {
 		if d.HasStatus {
 			r.expSN = d.StatSN + 1
 		}
-		h[1] &= 1 // for isAnswer: only whether it has the status
+		h[1] &= 1 // what answers looks at: whether it has the status
 	case pdu.OpSCSIResponse:
 		var s pdu.SCSIResponse
 		s.Unmarshal(&h)
@@ -162,6 +162,7 @@ func (r *raw) next(within time.Duration) (pdu.Header, error) {
 		a.status = s.Status
 		r.early[s.ITT] = a
 		r.expSN = s.StatSN + 1
+	default: // not an answer
 	}
 	return h, nil
 }
