@@ -49,9 +49,10 @@ type scene struct {
 	sequences int
 }
 
-func newScene(t testing.TB) *scene {
+// newScene starts a daemon with more arguments of "serve", if any.
+func newScene(t testing.TB, args ...string) *scene {
 	t.Helper()
-	s := &scene{gw: harness.Start(t, harness.Options{})}
+	s := &scene{gw: harness.Start(t, harness.Options{Args: args})}
 	s.portal, s.victim, s.guarded = s.gw.Portal, s.gw.IQN("victim"), s.gw.IQN("guarded")
 	s.gw.CreateVolume("victim", "4MiB")
 	s.gw.CreateVolume("guarded", "4MiB")
