@@ -1,57 +1,17 @@
 package target
 
 import (
-	"io"
-	"log/slog"
-	"net"
 	"testing"
 	"time"
 
-	"sluice/target/login"
 	"sluice/target/pdu"
-	"sluice/target/scsi"
 )
-
-// fuzzTarget feeds bytes to a connection, after a login or in its place, and expects it to
-// end without a panic and without anything left over.
-func fuzzTarget(t *testing.T, loggedIn bool, bytes []byte) {
-	panics := new(panicLog)
-	s := New(Options{Authorizer: everybody{}, Logger: slog.New(panics)})
-	if err := s.AddTarget(Target{Name: targetIQN, LUs: map[uint64]scsi.LogicalUnit{0: newRAMDisk(1 << 16)}}); err != nil {
-		t.Fatal(err)
-	}
-	p := newPipes()
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = s.Serve(t.Context(), p) }()
-	ours, theirs := net.Pipe()
-	p.conns <- theirs
-	go func() { _, _ = io.Copy(io.Discard, ours) }()
-	if loggedIn {
-		text := login.AppendText(nil, login.Pair{Key: "InitiatorName", Value: initiatorIQN}, login.Pair{Key: "TargetName", Value: targetIQN},
-			login.Pair{Key: "InitialR2T", Value: "No"})
-		req := header(&pdu.LoginRequest{Transit: true, CSG: 1, NSG: 3, DataLength: uint32(len(text)), CmdSN: 1})
-		_, _ = ours.Write(append(append(req[:], text...), make([]byte, pdu.Padding(len(text)))...))
-	}
-	_, _ = ours.Write(bytes)
-	_ = ours.Close()
-	d := Driver{s}
-	if err := d.Close(); err != nil {
-		t.Error(err)
-	}
-	<-ended
-	for _, p := range panics.take() {
-		t.Error(p)
-	}
-	if n := len(s.sessions) + len(s.conns) + len(s.newcomers); n != 0 {
-		t.Errorf("%d sessions and connections are left", n)
-	}
-}
 
 func FuzzLoginPhase(f *testing.F) {
 	req := header(&pdu.LoginRequest{Transit: true, CSG: 1, NSG: 3, DataLength: 4, TSIH: 7})
 	f.Add(append(req[:], "a=b\x00"...))
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
-	f.Fuzz(func(t *testing.T, b []byte) { fuzzTarget(t, false, b) })
+	f.Fuzz(func(t *testing.T, b []byte) { converse(t, false, b) })
 }
 
 func FuzzFullFeaturePhase(f *testing.F) {
@@ -75,7 +35,7 @@ func FuzzFullFeaturePhase(f *testing.F) {
 	add(bytesOf(&pdu.TextRequest{Final: true, ITT: 2, TTT: pdu.NoTag, CmdSN: 1, DataLength: 16}, []byte("SendTargets=All\x00")...))
 	add(bytesOf(&pdu.LogoutRequest{ITT: 2, CmdSN: 1}))
 	add(bytesOf(&pdu.TaskRequest{Immediate: true, Function: pdu.TaskTargetColdReset, ITT: 2, CmdSN: 1}))
-	f.Fuzz(func(t *testing.T, b []byte) { fuzzTarget(t, true, b) })
+	f.Fuzz(func(t *testing.T, b []byte) { converse(t, true, b) })
 }
 
 // TestTransfersWaitForMemory: more is asked for than a session may have at once, and all

@@ -7,6 +7,7 @@ type Limits struct {
 	Connections   int           // open at once, over all portals; default 1024
 	PendingPerIP  int           // of those, not yet logged in, from one address; default 32
 	AcceptRate    int           // connections that a portal accepts a second, after a burst; default 1000
+	ControlRate   int           // pings, texts, rejects and the like that one connection may send a second, after a burst; what is more waits in its socket; default 5000
 	Sessions      int           // logged in at once; default 512
 	LoginTime     time.Duration // from accept to the end of the login; default 15 s
 	PingAfter     time.Duration // silence after which a ping is sent, and again that long until the connection is dropped; default 30 s
@@ -32,6 +33,7 @@ func (l Limits) withDefaults() Limits {
 	number(&l.Connections, 1024)
 	number(&l.PendingPerIP, 32)
 	number(&l.AcceptRate, 1000)
+	number(&l.ControlRate, 5000)
 	number(&l.Sessions, 512)
 	duration(&l.LoginTime, 15*time.Second)
 	duration(&l.PingAfter, 30*time.Second)

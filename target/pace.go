@@ -7,10 +7,8 @@ import (
 )
 
 const (
-	// controlRate is how many requests that are no ordinary commands, and PDUs that are
-	// rejected, a connection may send a second; what is more waits in its socket. Initiators
-	// send a few a minute.
-	controlRate  = 5000
+	// controlBurst is how many requests that are no ordinary commands are taken at once,
+	// beyond Limits.ControlRate.
 	controlBurst = 2000
 	// controlUnit is how many bytes of data count as one more of them.
 	controlUnit = 16 << 10
@@ -43,7 +41,7 @@ func (b *bucket) add(now time.Time, n, rate, burst int) time.Duration {
 // costs the target more than its sender, so the connection is then read more slowly (see
 // input.rest).
 func (c *conn) slowDown(h *pdu.Header) {
-	c.in.rest = c.in.control.add(time.Now(), 1+h.DataLength()/controlUnit, controlRate, controlBurst)
+	c.in.rest = c.in.control.add(time.Now(), 1+h.DataLength()/controlUnit, c.srv.limits.ControlRate, controlBurst)
 }
 
 // takeRest waits for as long as slowDown has imposed.
