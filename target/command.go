@@ -1,6 +1,8 @@
 package target
 
 import (
+	"encoding/hex"
+
 	"sluice/target/pdu"
 	"sluice/target/scsi"
 )
@@ -95,6 +97,16 @@ func (s *Server) newCommand(c *conn) *command {
 	m.Sense, m.In = m.sns[:0], m.room[:0]
 	m.Bind(m)
 	return m
+}
+
+// pdu is the command's header in hexadecimal, for the log: its numbers in the sequence are
+// not kept. conn.mu is held.
+func (m *command) pdu() string {
+	p := pdu.SCSICommand{Final: true, Read: m.read, Write: m.write, LUN: m.LUN, ITT: m.itt, ExpectedLength: uint32(m.expected)}
+	copy(p.CDB[:], m.CDB)
+	var h pdu.Header
+	p.Marshal(&h)
+	return hex.EncodeToString(h[:])
 }
 
 // recycle returns a command and its buffers to the pools.

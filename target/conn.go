@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -220,6 +221,9 @@ func (c *conn) letGo() {
 	c.mu.Unlock()
 }
 
+// maxPanicLog is how many of the commands that a logical unit had in hand are logged.
+const maxPanicLog = 8
+
 // survive is deferred around a logical unit's code: if that panics, the session ends. Its
 // commands are left to themselves, since nobody knows which of them are still used.
 func (c *conn) survive() {
@@ -227,14 +231,18 @@ func (c *conn) survive() {
 	if p == nil {
 		return
 	}
-	c.panicked(p)
+	var at []string
 	c.mu.Lock()
 	for _, m := range c.tasks {
 		if m.stage == submitted {
+			if len(at) < maxPanicLog {
+				at = append(at, m.pdu())
+			}
 			c.end(m)
 		}
 	}
 	c.mu.Unlock()
+	c.log.Error("panic in a logical unit: the session ends", "panic", p, "pdu", strings.Join(at, " "), "stack", string(debug.Stack()))
 	c.kill(fmt.Errorf("panic: %v", p))
 }
 

@@ -1,7 +1,9 @@
 package target
 
 import (
+	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -361,6 +363,34 @@ func TestPanics(t *testing.T) {
 	i = r.login()
 	i.command(pdu.SCSICommand{Final: true}, nil)
 	i.good()
+}
+
+// TestPanicNamesItsCommand: what is logged is the command that panicked, whatever was read
+// after it, and nothing of its data.
+func TestPanicNamesItsCommand(t *testing.T) {
+	r := newRig(t, true, Options{})
+	i := r.login()
+	r.disk.hook = func(_ context.Context, cmd *scsi.Command, _ <-chan struct{}) bool {
+		if cmd.CDB[0] == 0x2a {
+			panic("a bug")
+		}
+		return false
+	}
+	h := header(&pdu.SCSICommand{Final: true, Write: true, ITT: 0x77, CmdSN: i.cmdSN, CDB: write10(5, 1), ExpectedLength: sector, DataLength: sector})
+	data := bytes.Repeat([]byte{0xd7}, sector)
+	ping := header(&pdu.NopOut{Immediate: true, ITT: 0x88, TTT: pdu.NoTag, CmdSN: i.cmdSN + 1})
+	if _, err := i.conn.Write(append(append(h[:], data...), ping[:]...)); err != nil {
+		t.Fatal(err)
+	}
+	i.closed()
+	cdb := write10(5, 1)
+	seen := strings.Join(r.panics.take(), "\n")
+	if !strings.Contains(seen, "pdu=01a0") || !strings.Contains(seen, hex.EncodeToString(cdb[:])) || !strings.Contains(seen, "00000077") {
+		t.Errorf("logged: %s", seen)
+	}
+	if strings.Contains(seen, "d7d7") || strings.Contains(seen, "00000088") {
+		t.Errorf("logged, too: %s", seen)
+	}
 }
 
 // TestShutdown asks for a logout, and waits for it.

@@ -3,6 +3,7 @@ package target
 import (
 	"fmt"
 	"net"
+	"runtime/debug"
 
 	"sluice/target/login"
 	"sluice/target/pdu"
@@ -83,7 +84,7 @@ func (c *conn) flush() {
 func (c *conn) drain() {
 	defer func() {
 		if p := recover(); p != nil { // outside of the lock: the send was at fault
-			c.panicked(p)
+			c.log.Error("panic while sending: the session ends", "panic", p, "stack", string(debug.Stack()))
 			c.kill(fmt.Errorf("panic: %v", p))
 			c.mu.Lock()
 			c.broken, c.writing = true, false
