@@ -61,6 +61,23 @@
 // does not move on. What the initiator makes us say without a command (pings, rejects) is
 // bounded by not reading on (maxControl).
 //
+// All sessions share Limits.Memory: one may use no more than is left of it. A single
+// session does not notice; n greedy ones get 1/(n+1) of it each, so that there is always
+// something left for the next (dynamic thresholds, as in shared buffers of switches).
+// Beyond that go small transfers, and one transfer of each session, without which it would
+// stand still.
+//
+// # Strangers and floods
+//
+// Before the login nothing but a login request is read, and at the first header that is none
+// the connection ends. Connections that have not logged in are bounded for each address and
+// altogether; the oldest makes room for a new one (newcomers). Connections are accepted, and
+// requests that are no ordinary commands are read, at a bounded rate (bucket): what is more
+// waits in the kernel's buffers, and TCP holds up its sender. Without that, a few
+// connections with always something to read keep the scheduler from looking at the
+// sockets of all the others. Those who guess secrets wait (guesses). Of records with the same
+// message only the first ones in ten seconds are logged, and the others counted (quiet).
+//
 // # Who owns which buffer when
 //
 //	read buffer   the reader. Nothing refers to it once a PDU is handled: headers and data
@@ -110,5 +127,6 @@
 // # Panics
 //
 // A panic of the reader, of the writer or of a logical unit in Submit ends the session, is
-// logged with the header of the PDU that was in hand, and touches nobody else.
+// logged with the header of the PDU or of the commands that were in hand, never with data,
+// and touches nobody else.
 package target
