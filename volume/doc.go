@@ -44,7 +44,7 @@
 //
 //	volume.go   the type, its statistics, changes of the head
 //	open.go     attach, close, detach, abandon      recover.go  the newest state that can be had
-//	write.go    writes, zeros                       read.go     reads, checksums
+//	write.go    writes, zeros      copy.go  copies   read.go     reads, checksums
 //	seal.go     the open segment and its spare      flush.go    syncs
 //	upload.go   sealed segments to the bucket       pace.go     how uploads give way
 //	keeper.go   sealing, checkpoints, roots, watch  readahead.go  sequential readers

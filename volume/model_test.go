@@ -80,6 +80,18 @@ func (m *machine) zero(t *rapid.T) {
 	clear(m.model[off : off+n])
 }
 
+func (m *machine) copy(t *rapid.T) {
+	src, n := m.extent(t, 4096)
+	dst := rapid.Int64Range(0, (modelSize-n)/4096).Draw(t, "dst") * 4096
+	if dst < src+n && src < dst+n {
+		return
+	}
+	if err := m.v.Copy(context.Background(), dst, src, n); err != nil {
+		t.Fatal(err)
+	}
+	copy(m.model[dst:dst+n], m.model[src:src+n])
+}
+
 func (m *machine) read(t *rapid.T) {
 	off, n := m.extent(t, 512)
 	expect(m.t, m.v, off, m.model[off:off+n])
@@ -143,7 +155,7 @@ func TestModel(t *testing.T) {
 		m.v = m.g.attach(m.head, false)
 		rt.Repeat(map[string]func(*rapid.T){
 			"write": m.write, "write2": m.write, "write3": m.write,
-			"zero": m.zero, "read": m.read, "read2": m.read, "flush": m.flush, "upload": m.upload,
+			"zero": m.zero, "copy": m.copy, "copy2": m.copy, "read": m.read, "read2": m.read, "flush": m.flush, "upload": m.upload,
 			"restart": m.restart, "crash": m.crash, "lose": m.lose, "detach": m.detach,
 		})
 		expect(t, m.v, 0, m.model)

@@ -15,6 +15,21 @@ import (
 // the content that was written.
 var ErrChecksum = errors.New("checksum mismatch")
 
+// ReadError says where a read failed: all before Offset was read.
+type ReadError struct {
+	Offset int64 // bytes from the beginning of the volume
+	Err    error
+}
+
+// Error says where and why.
+func (e *ReadError) Error() string { return fmt.Sprintf("reading at byte %d: %v", e.Offset, e.Err) }
+
+// Unwrap returns the cause.
+func (e *ReadError) Unwrap() error { return e.Err }
+
+// FailedAt returns Offset, for sense data.
+func (e *ReadError) FailedAt() int64 { return e.Offset }
+
 // entryBuf holds the map entries of one read.
 type entryBuf struct{ e []segment.Entry }
 
@@ -50,6 +65,9 @@ func (v *Volume) readPart(ctx context.Context, p []byte, off int64, wait bool) e
 	end := (off + int64(len(p)) + segment.BlockSize - 1) / segment.BlockSize
 	buf := make([]byte, (end-first)*segment.BlockSize)
 	if err := v.readBlocks(ctx, buf, uint64(first), wait); err != nil {
+		if failed, ok := errors.AsType[*ReadError](err); ok {
+			failed.Offset = max(failed.Offset, off)
+		}
 		return err
 	}
 	copy(p, buf[off-first*segment.BlockSize:])
@@ -83,8 +101,11 @@ func (v *Volume) readBlocks(ctx context.Context, p []byte, block uint64, wait bo
 		k := runLength(entries)
 		run := p[:k*segment.BlockSize]
 		if err := v.readRun(ctx, run, entries[:k], wait); err != nil {
-			if !wait || !v.changed(ctx, block, entries[:k]) {
+			if errors.Is(err, syscall.EAGAIN) {
 				return err
+			}
+			if !wait || !v.changed(ctx, block, entries[:k]) {
+				return &ReadError{Offset: int64(block) * segment.BlockSize, Err: err}
 			}
 			// The blocks were overwritten after they were looked up, and their old place
 			// is gone: read what is there now.

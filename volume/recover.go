@@ -195,7 +195,7 @@ func (v *Volume) replay(ctx context.Context, rec *recovery, id segment.ID) (foun
 		return nil, fmt.Errorf("replaying segment %s: %w", id, err)
 	}
 	for e := range hdr.Runs() {
-		if err := v.apply(ctx, id, e.Op, e.Run, e.Slot, e.CRCs); err != nil {
+		if err := v.apply(ctx, id, e); err != nil {
 			return nil, err
 		}
 	}
@@ -220,14 +220,10 @@ func (v *Volume) replayFile(ctx context.Context, rec *recovery, f *os.File, id s
 		return nil, nil
 	}
 	for i := range got.Records {
-		r := &got.Records[i]
-		slot, crcs := r.Slot, r.CRCs
-		for _, run := range r.Runs {
-			n := min(int(run.Count), len(crcs)) // none for zero and unmap
-			if err := v.apply(ctx, id, r.Op, run, slot, crcs[:n]); err != nil {
+		for e := range got.Records[i].Extents() {
+			if err := v.apply(ctx, id, e); err != nil {
 				return nil, err
 			}
-			slot, crcs = slot+uint32(n), crcs[n:]
 		}
 	}
 	rec.torn = got.Torn
@@ -239,12 +235,12 @@ func (v *Volume) replayFile(ctx context.Context, rec *recovery, f *os.File, id s
 }
 
 // apply brings the map up to date with one run of a segment.
-func (v *Volume) apply(ctx context.Context, id segment.ID, op segment.Op, run segment.Run, slot uint32, crcs []uint32) error {
+func (v *Volume) apply(ctx context.Context, id segment.ID, e segment.Extent) error {
 	var err error
-	if op == segment.OpWrite {
-		err = v.m.Set(ctx, run.Start, segment.NewName(id, slot), crcs)
+	if first := e.First(id); first != 0 {
+		err = v.m.Set(ctx, e.Start, first, e.CRCs)
 	} else {
-		err = v.m.Clear(ctx, run.Start, uint64(run.Count))
+		err = v.m.Clear(ctx, e.Start, uint64(e.Count))
 	}
 	if err != nil {
 		return fmt.Errorf("replaying segment %s: %w", id, err)

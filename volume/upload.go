@@ -230,7 +230,7 @@ func (v *Volume) isThere(ctx context.Context, id segment.ID, body []byte) (bool,
 	}
 	a, b := slices.Collect(there.Runs()), slices.Collect(mine.Runs())
 	return there.Header == mine.Header && slices.EqualFunc(a, b, func(x, y segment.Extent) bool {
-		return x.Op == y.Op && x.Run == y.Run && x.Slot == y.Slot && slices.Equal(x.CRCs, y.CRCs)
+		return x.Op == y.Op && x.Run == y.Run && x.Slot == y.Slot && x.From == y.From && slices.Equal(x.CRCs, y.CRCs)
 	}), nil
 }
 

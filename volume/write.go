@@ -90,6 +90,10 @@ func (v *Volume) Write(ctx context.Context, bufs [][]byte, offs []int64, wait bo
 	return nil
 }
 
+// MaxAtomic returns the length in bytes up to which a write of whole blocks is one run of one record, so
+// that after a crash all of it is there or nothing.
+func (v *Volume) MaxAtomic() int64 { return maxRun * segment.BlockSize }
+
 // writePart writes a range that does not begin or does not end with a block: the rest of
 // its first and last blocks is read and written with it. No lock is held meanwhile: if
 // such a block has changed when the append is due, all is done again.
@@ -288,26 +292,9 @@ func (v *Volume) zeroBlocks(ctx context.Context, op segment.Op, block, count uin
 	if err := v.check(); err != nil {
 		return err
 	}
-	o, err := v.opened(ctx)
-	if err != nil {
-		return err
-	}
-	if !o.w.Fits(1, 0) {
-		v.rotate()
-		if o, err = v.opened(ctx); err != nil {
-			return err
-		}
-	}
-	if err := o.w.AppendZero(op, []segment.Run{{Start: block, Count: uint32(count)}}); err != nil {
-		err = fmt.Errorf("writing segment %s: %w", o.seg.ID, err)
-		v.fail(err)
-		return err
-	}
-	v.appended(o, 0)
-	if err := v.m.Clear(ctx, block, count); err != nil {
-		err = fmt.Errorf("writing the block map: %w", err)
-		v.fail(err)
-		return err
-	}
-	return nil
+	runs := []segment.Run{{Start: block, Count: uint32(count)}}
+	return v.appendNames(ctx,
+		func(w *segment.Writer) bool { return w.Fits(1, 0) },
+		func(w *segment.Writer) error { return w.AppendZero(op, runs) },
+		func() error { return v.m.Clear(ctx, block, count) })
 }

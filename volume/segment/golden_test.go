@@ -124,3 +124,31 @@ func TestGoldenObjects(t *testing.T) {
 		}
 	}
 }
+
+// TestGoldenCopies holds the header of an object, and the record of a file, that have copies.
+func TestGoldenCopies(t *testing.T) {
+	record := Record{
+		Op: OpCopy, Segment: testHeader.ID, Runs: []Run{{9, 2}, {5, 3}, {1 << 40, 1}},
+		From: []Name{NewName(NewID(7, 2), 100), NewName(NewID(1, 1), 0), NewName(NewID(7, 1), Slots-1)},
+		CRCs: []uint32{0xa, 0xb, 0xc, 0xd, 0xe, 0xf},
+	}
+	layout := Collapse([]Record{record})
+	b := golden(t, "v1.copies.record", func() []byte { return AppendRecord(nil, &record) })
+	if got, _, err := ParseRecord(b, testHeader.ID); err != nil || !cmp.Equal(got, record) {
+		t.Errorf("%v: %s", err, cmp.Diff(record, got))
+	}
+	b = golden(t, "v1.copies.object", func() []byte {
+		b, err := NewBuilder(BuilderOptions{}).Encode(nil, testHeader, &layout, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	})
+	h, err := ParseHeader(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := slices.Collect(h.Runs()); !cmp.Equal(got, layout.Copies) {
+		t.Error(cmp.Diff(layout.Copies, got))
+	}
+}

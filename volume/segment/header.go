@@ -21,13 +21,15 @@ import (
 //	48  live blocks (4)
 //	52  live runs (4)
 //	56  holes (4)
-//	60  zero (4)
+//	60  copies (4)
 //	64  sums: CRC32C of each live block in slot order (4 each)
 //	    frame table, for each frame: stored length | codec << 28 (4)
 //	    live runs in slot order, each of three varints: slots skipped since the last run's
 //	    end; zigzag of start block minus the last run's end block; count
 //	    holes in block order, each of two varints: blocks skipped since the last hole's end;
 //	    count << 1 | 1 if unmapped
+//	    copies in block order, each of three varints: blocks skipped since the last copy's end; count;
+//	    name of the first block; then the CRC32C of each block (4 each)
 //	    CRC32C of the header before it (4)
 const (
 	objectMagic = "SLSEGO\x00\x01"
@@ -50,7 +52,7 @@ func appendObjectHeader(dst []byte, hdr Header, codec Codec, l *Layout) []byte {
 	dst = le.AppendUint64(dst, uint64(hdr.ID))
 	dst = append(dst, hdr.Volume[:]...)
 	dst = le.AppendUint64(dst, hdr.Epoch)
-	for _, n := range []int{blocks, len(l.Live), len(l.Holes), 0} {
+	for _, n := range []int{blocks, len(l.Live), len(l.Holes), len(l.Copies)} {
 		dst = le.AppendUint32(dst, uint32(n))
 	}
 	for _, e := range l.Live {
@@ -74,6 +76,16 @@ func appendObjectHeader(dst []byte, hdr Header, codec Codec, l *Layout) []byte {
 			n |= 1
 		}
 		dst = binary.AppendUvarint(dst, n)
+		block = e.End()
+	}
+	block = 0
+	for _, e := range l.Copies {
+		dst = binary.AppendUvarint(dst, e.Start-block)
+		dst = binary.AppendUvarint(dst, uint64(e.Count))
+		dst = binary.AppendUvarint(dst, uint64(e.From))
+		for _, crc := range e.CRCs {
+			dst = le.AppendUint32(dst, crc)
+		}
 		block = e.End()
 	}
 	dst = append(dst, 0, 0, 0, 0) // the CRC's place
@@ -132,14 +144,14 @@ func ParseHeader(b []byte) (*ObjectHeader, error) {
 // parse reads the tables of a header whose sum is right.
 func (h *ObjectHeader) parse(b []byte) error {
 	le := binary.LittleEndian
-	blocks, runs, holes := le.Uint32(b[48:]), le.Uint32(b[52:]), le.Uint32(b[56:])
-	if b[10] != FrameBlocks || h.Codec < CodecRaw || h.Codec > CodecZstd || le.Uint32(b[60:]) != 0 {
-		return errors.New("unknown frame size, codec or flag")
+	blocks, runs, holes, copies := le.Uint32(b[48:]), le.Uint32(b[52:]), le.Uint32(b[56:]), le.Uint32(b[60:])
+	if b[10] != FrameBlocks || h.Codec < CodecRaw || h.Codec > CodecZstd {
+		return errors.New("unknown frame size or codec")
 	}
 	d := decoder{b: b[objectFixed : len(b)-4]}
-	// A block has a sum, a live run at least three bytes, a hole two.
-	if blocks > Slots || runs > blocks || (blocks > 0) != (runs > 0) || uint64(holes)*2 > uint64(len(d.b)) {
-		return fmt.Errorf("%d blocks in %d runs, %d holes", blocks, runs, holes)
+	// A block has a sum, a live run at least three bytes, a hole two, a copy seven.
+	if blocks > Slots || runs > blocks || (blocks > 0) != (runs > 0) || uint64(holes)*2+uint64(copies)*7 > uint64(len(d.b)) {
+		return fmt.Errorf("%d blocks in %d runs, %d holes, %d copies", blocks, runs, holes, copies)
 	}
 	h.crcs = make([]uint32, blocks)
 	for i := range h.crcs {
@@ -161,6 +173,9 @@ func (h *ObjectHeader) parse(b []byte) error {
 		return err
 	}
 	if err := h.parseHoles(&d, int(holes)); err != nil {
+		return err
+	}
+	if err := h.parseCopies(&d, int(copies)); err != nil {
 		return err
 	}
 	if d.bad || len(d.b) > 0 {
@@ -203,6 +218,25 @@ func (h *ObjectHeader) parseHoles(d *decoder, holes int) error {
 			return fmt.Errorf("hole of %d blocks from block %d", n>>1, block)
 		}
 		h.holes = append(h.holes, e)
+		block = e.End()
+	}
+	return nil
+}
+
+func (h *ObjectHeader) parseCopies(d *decoder, copies int) error {
+	h.copies = make([]Extent, 0, copies)
+	block := uint64(0)
+	for range copies {
+		block += min(d.uvarint(), maxBlock)
+		e := Extent{Op: OpCopy, Run: Run{Start: block, Count: uint32(min(d.uvarint(), Slots+1))}, From: Name(d.uvarint())}
+		if !e.valid() || !validSource(e.From, e.Count, h.ID) || uint64(e.Count)*4 > uint64(len(d.b)) {
+			return fmt.Errorf("copy of %d blocks from %#x to block %d", e.Count, uint64(e.From), block)
+		}
+		e.CRCs = make([]uint32, e.Count)
+		for i := range e.CRCs {
+			e.CRCs[i] = d.uint32()
+		}
+		h.copies = append(h.copies, e)
 		block = e.End()
 	}
 	return nil

@@ -123,12 +123,31 @@ func drawRuns(t *rapid.T, maxCount int) []Run {
 
 // drawAppend appends a random record.
 func drawAppend(t *rapid.T, tb testing.TB, w *Writer) {
-	op := rapid.SampledFrom([]Op{OpWrite, OpWrite, OpWrite, OpZero, OpUnmap}).Draw(t, "op")
+	op := rapid.SampledFrom([]Op{OpWrite, OpWrite, OpWrite, OpZero, OpUnmap, OpCopy}).Draw(t, "op")
 	if op == OpWrite {
 		write(tb, w, rapid.Uint64().Draw(t, "seed"), drawRuns(t, 8)...)
+		return
+	}
+	if op == OpCopy {
+		if err := w.AppendCopy(drawCopy(t, testHeader.ID)); err != nil {
+			t.Fatal(err)
+		}
 		return
 	}
 	if err := w.AppendZero(op, drawRuns(t, 30)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// drawCopy draws runs, the names of their first blocks in segments before id, and sums.
+func drawCopy(t *rapid.T, id ID) (runs []Run, from []Name, crcs []uint32) {
+	runs = drawRuns(t, 8)
+	for _, r := range runs {
+		source := ID(rapid.Uint64Range(1, uint64(id)-1).Draw(t, "source"))
+		from = append(from, NewName(source, uint32(rapid.IntRange(0, Slots-8).Draw(t, "index"))))
+		for range r.Count {
+			crcs = append(crcs, rapid.Uint32().Draw(t, "crc"))
+		}
+	}
+	return runs, from, crcs
 }

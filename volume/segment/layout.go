@@ -10,14 +10,28 @@ type Extent struct {
 	Op Op
 	Run
 	Slot uint32   // OpWrite: the slot of the first block; the others follow it
-	CRCs []uint32 // OpWrite: the CRC32C of each block; not to be changed
+	From Name     // OpCopy: the name of the first block; the others follow it
+	CRCs []uint32 // OpWrite, OpCopy: the CRC32C of each block; not to be changed
+}
+
+// First returns the name of the extent's first block, in segment id; 0 if it has none.
+func (e *Extent) First(id ID) Name {
+	switch e.Op {
+	case OpWrite:
+		return NewName(id, e.Slot)
+	case OpCopy:
+		return e.From
+	case OpZero, OpUnmap:
+	}
+	return 0
 }
 
 // Layout is the final state inside a segment: what remains to be told of it when its
 // records are forgotten. Each logical block is in it at most once.
 type Layout struct {
-	Live  []Extent // OpWrite, in slot order
-	Holes []Extent // OpZero and OpUnmap, in block order
+	Live   []Extent // OpWrite, in slot order
+	Holes  []Extent // OpZero and OpUnmap, in block order
+	Copies []Extent // OpCopy, in block order
 }
 
 // Blocks returns the number of live blocks.
@@ -38,16 +52,9 @@ func Collapse(records []Record) Layout {
 	var events []Extent // all runs, oldest first
 	var cuts []uint64
 	for i := range records {
-		r := &records[i]
-		slot, crcs := r.Slot, r.CRCs
-		for _, run := range r.Runs {
-			e := Extent{Op: r.Op, Run: run}
-			if r.Op == OpWrite {
-				e.Slot, e.CRCs = slot, crcs[:run.Count]
-				slot, crcs = slot+run.Count, crcs[run.Count:]
-			}
+		for e := range records[i].Extents() {
 			events = append(events, e)
-			cuts = append(cuts, run.Start, run.End())
+			cuts = append(cuts, e.Start, e.End())
 		}
 	}
 	slices.Sort(cuts)
@@ -69,9 +76,12 @@ func Collapse(records []Record) Layout {
 			continue
 		}
 		piece := events[o-1].piece(cuts[c], cuts[c+1])
-		if piece.Op == OpWrite {
+		switch piece.Op {
+		case OpWrite:
 			l.Live = append(l.Live, piece)
-		} else {
+		case OpCopy:
+			l.Copies = append(l.Copies, piece)
+		case OpZero, OpUnmap:
 			l.Holes = appendHole(l.Holes, piece)
 		}
 	}
@@ -84,10 +94,15 @@ func Collapse(records []Record) Layout {
 func (e Extent) piece(from, to uint64) Extent {
 	skip, n := uint32(from-e.Start), uint32(to-from)
 	e.Run = Run{Start: from, Count: n}
-	if e.Op == OpWrite {
+	switch e.Op {
+	case OpWrite:
 		e.Slot += skip
-		e.CRCs = e.CRCs[skip : skip+n : skip+n]
+	case OpCopy:
+		e.From += Name(skip)
+	case OpZero, OpUnmap:
+		return e
 	}
+	e.CRCs = e.CRCs[skip : skip+n : skip+n]
 	return e
 }
 

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -11,6 +12,7 @@ import (
 type state struct {
 	Op   Op
 	Slot uint32
+	From Name
 	CRC  uint32
 }
 
@@ -19,13 +21,16 @@ func replay(records []Record) map[uint64]state {
 	m := map[uint64]state{}
 	for _, r := range records {
 		at := 0
-		for _, run := range r.Runs {
+		for i, run := range r.Runs {
 			for b := run.Start; b < run.End(); b++ {
 				m[b] = state{Op: r.Op}
-				if r.Op == OpWrite {
-					m[b] = state{OpWrite, r.Slot + uint32(at), r.CRCs[at]}
-					at++
+				switch r.Op {
+				case OpWrite:
+					m[b] = state{Op: OpWrite, Slot: r.Slot + uint32(at), CRC: r.CRCs[at]}
+				case OpCopy:
+					m[b] = state{Op: OpCopy, From: r.From[i] + Name(b-run.Start), CRC: r.CRCs[at]}
 				}
+				at++
 			}
 		}
 	}
@@ -42,8 +47,11 @@ func expand(tb rapid.TB, extents []Extent) map[uint64]state {
 				tb.Fatalf("block %d occurs twice", b)
 			}
 			m[b] = state{Op: e.Op}
-			if e.Op == OpWrite {
-				m[b] = state{OpWrite, e.Slot + i, e.CRCs[i]}
+			switch e.Op {
+			case OpWrite:
+				m[b] = state{Op: OpWrite, Slot: e.Slot + i, CRC: e.CRCs[i]}
+			case OpCopy:
+				m[b] = state{Op: OpCopy, From: e.From + Name(i), CRC: e.CRCs[i]}
 			}
 		}
 	}
@@ -65,7 +73,7 @@ func TestCollapseIsTheLastStateOfEachBlock(t *testing.T) {
 		if again, _ := RecoverSynced(f, testHeader.ID); !cmp.Equal(again.Records, r.Records) {
 			rt.Fatal("Collapse changed the records")
 		}
-		if diff := cmp.Diff(replay(r.Records), expand(rt, append(l.Live, l.Holes...))); diff != "" {
+		if diff := cmp.Diff(replay(r.Records), expand(rt, slices.Concat(l.Live, l.Holes, l.Copies))); diff != "" {
 			rt.Fatal(diff)
 		}
 		checkOrder(rt, l)

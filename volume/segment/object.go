@@ -42,6 +42,7 @@ type ObjectHeader struct {
 
 	live   []liveRun // in slot order
 	holes  []Extent  // in block order
+	copies []Extent  // in block order
 	crcs   []uint32  // of the live blocks, in slot order
 	frames []Frame
 }
@@ -56,7 +57,7 @@ type liveRun struct {
 func (h *ObjectHeader) Blocks() int { return len(h.crcs) }
 
 // Runs yields the segment's final state for replay into a block map: live runs with
-// their slots and sums, then holes. Each logical block occurs at most once.
+// their slots and sums, then holes, then copies. Each logical block occurs at most once.
 func (h *ObjectHeader) Runs() iter.Seq[Extent] {
 	return func(yield func(Extent) bool) {
 		for _, r := range h.live {
@@ -65,9 +66,11 @@ func (h *ObjectHeader) Runs() iter.Seq[Extent] {
 				return
 			}
 		}
-		for _, e := range h.holes {
-			if !yield(e) {
-				return
+		for _, extents := range [][]Extent{h.holes, h.copies} {
+			for _, e := range extents {
+				if !yield(e) {
+					return
+				}
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"iter"
 )
 
 // Op says what a record did to the blocks of its runs.
@@ -17,9 +18,11 @@ const (
 	OpZero Op = 2
 	// OpUnmap gave the blocks up (UNMAP); they read as zeros, too.
 	OpUnmap Op = 3
+	// OpCopy made the blocks the same as others: it gave them the names of blocks of earlier, sealed segments.
+	OpCopy Op = 4
 )
 
-// String returns "write", "zero" or "unmap".
+// String returns "write", "zero", "unmap" or "copy".
 func (o Op) String() string {
 	switch o {
 	case OpWrite:
@@ -28,6 +31,8 @@ func (o Op) String() string {
 		return "zero"
 	case OpUnmap:
 		return "unmap"
+	case OpCopy:
+		return "copy"
 	}
 	return fmt.Sprintf("op %d", uint8(o))
 }
@@ -55,7 +60,32 @@ type Record struct {
 	Number  uint32   // place among the records of the file, from 0
 	Slot    uint32   // OpWrite: the slot of the first block; the others follow it. Else 0.
 	Runs    []Run    // at least one
-	CRCs    []uint32 // OpWrite: the CRC32C of each block, in slot order. Else empty.
+	From    []Name   // OpCopy: for each run, the name of the first block; the others follow it. Else empty.
+	CRCs    []uint32 // OpWrite and OpCopy: the CRC32C of each block, in the order of the runs. Else empty.
+}
+
+// Extents yields what the record did, run by run.
+func (r *Record) Extents() iter.Seq[Extent] {
+	return func(yield func(Extent) bool) {
+		slot, crcs := r.Slot, r.CRCs
+		for i, run := range r.Runs {
+			e := Extent{Op: r.Op, Run: run}
+			switch r.Op {
+			case OpWrite:
+				e.Slot = slot
+				slot += run.Count
+			case OpCopy:
+				e.From = r.From[i]
+			case OpZero, OpUnmap:
+			}
+			if len(crcs) > 0 {
+				e.CRCs, crcs = crcs[:run.Count:run.Count], crcs[run.Count:]
+			}
+			if !yield(e) {
+				return
+			}
+		}
+	}
 }
 
 // Each number is little endian.
@@ -70,6 +100,7 @@ type Record struct {
 //	32  number of runs
 //	36  number of sums
 //	40  runs: start block (8), count, zero
+//	    copy: the name of each run's first block (8)
 //	    sums: CRC32C of each block
 //	    zeros up to the length
 const (
@@ -83,16 +114,22 @@ const (
 var ErrRecord = errors.New("no valid record")
 
 // RecordSize returns the length in bytes of a record with so many runs and so many blocks of
-// data (none for OpZero and OpUnmap).
+// data (none for OpZero and OpUnmap). For OpCopy see CopySize.
 func RecordSize(runs, blocks int) int {
 	return (recordFixed + runs*runSize + blocks*4 + 7) &^ 7
 }
+
+// CopySize returns the length in bytes of an OpCopy record with so many runs and blocks.
+func CopySize(runs, blocks int) int { return RecordSize(runs, blocks+2*runs) }
+
+// size returns the length of the encoded record.
+func (r *Record) size() int { return RecordSize(len(r.Runs), len(r.CRCs)+2*len(r.From)) }
 
 // AppendRecord appends the encoded record to dst. It allocates only if dst has too little room.
 func AppendRecord(dst []byte, r *Record) []byte {
 	le := binary.LittleEndian
 	start := len(dst)
-	size := RecordSize(len(r.Runs), len(r.CRCs))
+	size := r.size()
 	dst = le.AppendUint32(dst, recordMagic)
 	dst = le.AppendUint32(dst, 0) // the CRC's place
 	dst = le.AppendUint32(dst, uint32(size))
@@ -106,6 +143,9 @@ func AppendRecord(dst []byte, r *Record) []byte {
 		dst = le.AppendUint64(dst, run.Start)
 		dst = le.AppendUint32(dst, run.Count)
 		dst = le.AppendUint32(dst, 0)
+	}
+	for _, name := range r.From {
+		dst = le.AppendUint64(dst, uint64(name))
 	}
 	for _, crc := range r.CRCs {
 		dst = le.AppendUint32(dst, crc)
@@ -157,23 +197,27 @@ func parseRecord(b []byte, id ID, a *arena) (r Record, n int, err error) {
 	if r.Segment != id {
 		return Record{}, 0, fmt.Errorf("%w: it is of segment %s", ErrRecord, r.Segment)
 	}
+	names := uint32(0)
+	if r.Op == OpCopy {
+		names = runs
+	}
 	length := le.Uint32(b[8:])
-	if length > maxRecordLen || int(length) > len(b) || runs > maxRecordLen/runSize || crcs > Slots ||
-		int(length) != RecordSize(int(runs), int(crcs)) {
+	if length > maxRecordLen || int(length) > len(b) || runs > maxRecordLen/runSize || crcs > maxRecordLen/4 ||
+		int(length) != RecordSize(int(runs), int(crcs+2*names)) {
 		return Record{}, 0, fmt.Errorf("%w: length %d with %d runs and %d sums, in %d bytes", ErrRecord, length, runs, crcs, len(b))
 	}
 	b = b[:length]
 	if got, want := crc32.Checksum(b[8:], castagnoli), le.Uint32(b[4:]); got != want {
 		return Record{}, 0, fmt.Errorf("%w: its CRC32C is %08x instead of %08x", ErrRecord, got, want)
 	}
-	if err := r.parseTables(b, a, int(runs), int(crcs)); err != nil {
+	if err := r.parseTables(b, a, int(runs), int(names), int(crcs)); err != nil {
 		return Record{}, 0, err
 	}
 	return r, int(length), nil
 }
 
 // parseTables reads the runs and sums of a record whose lengths were found to be right.
-func (r *Record) parseTables(b []byte, a *arena, runs, crcs int) error {
+func (r *Record) parseTables(b []byte, a *arena, runs, names, crcs int) error {
 	le := binary.LittleEndian
 	r.Runs = take(&a.runs, runs, a.chunk)
 	p := b[recordFixed:]
@@ -182,6 +226,13 @@ func (r *Record) parseTables(b []byte, a *arena, runs, crcs int) error {
 		r.Runs[i] = Run{Start: le.Uint64(p), Count: le.Uint32(p[8:])}
 		reserved |= le.Uint32(p[12:])
 		p = p[runSize:]
+	}
+	if names > 0 {
+		r.From = make([]Name, names)
+	}
+	for i := range r.From {
+		r.From[i] = Name(le.Uint64(p))
+		p = p[8:]
 	}
 	if crcs > 0 {
 		r.CRCs = take(&a.crcs, crcs, a.chunk)
@@ -227,8 +278,22 @@ func (r *Record) check() error {
 		if r.Slot != 0 || len(r.CRCs) != 0 {
 			return fmt.Errorf("%s with slot %d and %d sums", r.Op, r.Slot, len(r.CRCs))
 		}
+	case OpCopy:
+		if r.Slot != 0 || blocks != uint64(len(r.CRCs)) || len(r.From) != len(r.Runs) {
+			return fmt.Errorf("%s of %d blocks in %d runs with slot %d, %d names and %d sums", r.Op, blocks, len(r.Runs), r.Slot, len(r.From), len(r.CRCs))
+		}
+		for i, run := range r.Runs {
+			if !validSource(r.From[i], run.Count, r.Segment) {
+				return fmt.Errorf("copy of %d blocks from %#x", run.Count, uint64(r.From[i]))
+			}
+		}
 	default:
 		return fmt.Errorf("unknown %s", r.Op)
 	}
 	return nil
+}
+
+// validSource tells whether n blocks from a name on are in one segment that is older than id.
+func validSource(from Name, n uint32, id ID) bool {
+	return from.Segment() != 0 && from.Segment() < id && uint64(from.Index())+uint64(n) <= Slots
 }

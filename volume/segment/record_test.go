@@ -16,13 +16,17 @@ var testRecords = []Record{
 	{Op: OpWrite, Segment: testHeader.ID, Number: 1, Slot: 2, Runs: []Run{{100, 1}, {9, 2}}, CRCs: []uint32{1, 2, 3}},
 	{Op: OpZero, Segment: testHeader.ID, Number: 2, Runs: []Run{{0, 1 << 31}}},
 	{Op: OpUnmap, Segment: testHeader.ID, Number: 3, Runs: []Run{{maxBlock - 1, 1}, {7, 7}, {7, 7}}},
+	{
+		Op: OpCopy, Segment: testHeader.ID, Number: 4, Runs: []Run{{40, 2}, {1 << 20, 1}},
+		From: []Name{NewName(NewID(7, 2), Slots-2), NewName(NewID(1, 1), 0)}, CRCs: []uint32{4, 5, 6},
+	},
 }
 
 func TestRecordRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := Record{
-			Op:      rapid.SampledFrom([]Op{OpWrite, OpZero, OpUnmap}).Draw(t, "op"),
-			Segment: ID(rapid.Uint64().Draw(t, "id")),
+			Op:      rapid.SampledFrom([]Op{OpWrite, OpZero, OpUnmap, OpCopy}).Draw(t, "op"),
+			Segment: ID(rapid.Uint64Range(2, uint64(NewID(MaxWriter, MaxSequence))).Draw(t, "id")),
 			Number:  rapid.Uint32().Draw(t, "number"),
 			Runs:    drawRuns(t, 8),
 		}
@@ -34,9 +38,14 @@ func TestRecordRoundTrip(t *testing.T) {
 				}
 			}
 		}
+		size := RecordSize(len(want.Runs), len(want.CRCs))
+		if want.Op == OpCopy {
+			want.Runs, want.From, want.CRCs = drawCopy(t, want.Segment)
+			size = CopySize(len(want.Runs), len(want.CRCs))
+		}
 		b := AppendRecord([]byte("before"), &want)[6:]
-		if len(b) != RecordSize(len(want.Runs), len(want.CRCs)) || len(b)%8 != 0 {
-			t.Fatalf("record has %d bytes, RecordSize says %d", len(b), RecordSize(len(want.Runs), len(want.CRCs)))
+		if len(b) != size || len(b)%8 != 0 {
+			t.Fatalf("record has %d bytes and should have %d", len(b), size)
 		}
 		got, n, err := ParseRecord(append(b, "behind"...), want.Segment)
 		if err != nil || n != len(b) {

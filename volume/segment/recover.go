@@ -63,7 +63,9 @@ func recoverFile(f io.ReaderAt, id ID, checkData bool) (*Recovered, error) {
 			break
 		}
 		r.Records = append(r.Records, rec)
-		r.Slot += uint32(len(rec.CRCs))
+		if rec.Op == OpWrite {
+			r.Slot += uint32(len(rec.CRCs))
+		}
 		r.Offset += int64(n)
 		meta = meta[n:]
 	}
@@ -113,6 +115,9 @@ const readAhead = 64
 
 // check compares the blocks of a record with their sums.
 func (br *blockReader) check(r *Record) error {
+	if r.Op != OpWrite {
+		return nil // its blocks, if it has any, are elsewhere
+	}
 	for i, want := range r.CRCs {
 		slot := r.Slot + uint32(i)
 		p, err := br.block(slot)

@@ -131,6 +131,29 @@ func (w *Writer) AppendZero(op Op, runs []Run) error {
 	return w.appendRecord(&r)
 }
 
+// FitsCopy tells whether a record of a copy with so many runs and blocks fits.
+func (w *Writer) FitsCopy(runs, blocks int) bool {
+	_, bytes := w.Room()
+	return CopySize(runs, blocks) <= bytes
+}
+
+// AppendCopy writes a record that gives runs of blocks the names, and the sums, of others: from
+// has the name of each run's first block. All of them are in segments that were sealed before this one was begun. It
+// returns, and promises, what Append does.
+func (w *Writer) AppendCopy(runs []Run, from []Name, crcs []uint32) error {
+	if w.err != nil {
+		return w.err
+	}
+	r := Record{Op: OpCopy, Segment: w.id, Number: w.number, Runs: runs, From: from, CRCs: crcs}
+	if !w.FitsCopy(len(runs), len(crcs)) {
+		return ErrFull
+	}
+	if err := r.check(); err != nil {
+		return fmt.Errorf("append copy: %w", err)
+	}
+	return w.appendRecord(&r)
+}
+
 func (w *Writer) appendRecord(r *Record) error {
 	w.buf = AppendRecord(w.buf[:0], r)
 	if err := writeAll(w.f, w.buf, w.off); err != nil {
