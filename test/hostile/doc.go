@@ -19,8 +19,8 @@
 //
 // # Load
 //
-// load_test.go attacks by numbers: half-open connections, slow logins, logins by the
-// thousand, floods of NOPs, text, immediate commands and unsolicited data. It bounds the
+// assaults_test.go attacks by numbers: half-open connections, slow logins, logins by the
+// thousand, floods of NOPs, text, immediate commands and unsolicited data. load_test.go bounds the
 // daemon's memory and descriptors from outside (/proc). How much slower a bystander gets
 // depends on the machine and is no test: "make hostile" runs the attacks in their long form
 // and writes the table of docs/HOSTILITY.md.
