@@ -211,10 +211,22 @@ func TestBattery(t *testing.T) {
 		name      string
 		sequences []sequence
 	}{
-		{"strangers", strangers()}, {"login", logins()}, {"keys", keys()}, {"membership", memberships()}, {"CHAP", chaps()},
-		{"opcodes", opcodes()}, {"segments", segments()}, {"digests", digests()}, {"numbers", numbers()},
-		{"lengths", lengths()}, {"CDBs", cdbs()}, {"units", units()}, {"data-out", dataOuts()},
-		{"tasks", tasks()}, {"text", texting()}, {"endings", endings()},
+		{"strangers", strangers()},
+		{"login", logins()},
+		{"keys", keys()},
+		{"membership", memberships()},
+		{"CHAP", chaps()},
+		{"opcodes", opcodes()},
+		{"segments", segments()},
+		{"digests", digests()},
+		{"numbers", numbers()},
+		{"lengths", lengths()},
+		{"CDBs", cdbs()},
+		{"units", units()},
+		{"data-out", dataOuts()},
+		{"tasks", tasks()},
+		{"text", texting()},
+		{"endings", endings()},
 	} {
 		t.Run(table.name, func(t *testing.T) {
 			for i := range table.sequences {

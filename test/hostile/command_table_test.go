@@ -111,19 +111,31 @@ func lengths() []sequence {
 		{name: "WRITE with R and W", must: "check condition, nothing is written", section: "11.3.1", steps: with(free, send(writing(512, zeros(512), write10(0, 1)...), at(1, 0xe0)), sensed(5, 0x24, 0), executes)},
 		{name: "WRITE with R", must: "nothing that was not sent is written", section: "11.3.1", steps: with(normal, send(reading(512, write10(0, 1)...)), anyEnd, executes)},
 		{name: "WRITE, neither R nor W", must: "nothing that was not sent is written", section: "11.3.1", steps: with(normal, send(plain(write10(0, 1)...)), anyEnd, executes)},
-		{name: "WRITE, expected more than the CDB names", must: "the CDB's blocks are written, the neighbours not, and an underflow", section: "11.4.5", writes: extent{8, 1},
-			steps: with(free, send(writing(4096, zeros(4096), write10(8, 1)...)), residual(true, 3584), executes)},
-		{name: "WRITE, expected more, by R2T", must: "only the CDB's bytes are asked for", section: "11.4.5, 11.8", writes: extent{8, 1},
-			steps: with(asked, send(writing(4096, nil, write10(8, 1)...)), asks(0, 512), gives(0, zeros(512)), residual(true, 3584), executes)},
-		{name: "WRITE at the end, expected more", must: "the disk does not grow", section: "11.4.5", writes: extent{volumeBlocks - 1, 1},
-			steps: with(free, send(writing(8192, zeros(8192), write10(volumeBlocks-1, 1)...)), residual(true, 7680), executes)},
-		{name: "WRITE, expected less than the CDB names", must: "nothing is written that was not sent", section: "11.4.5, SBC-3 4.2", writes: extent{8, 1},
-			steps: with(free, send(writing(512, zeros(512), write10(8, 4)...)), anyEnd, executes)},
-		{name: "WRITE, expected half a block", must: "no block changes in part", section: "11.4.5", writes: extent{8, 1},
-			steps: with(free, send(writing(256, zeros(256), write10(8, 1)...)), anyEnd, executes)},
+		{
+			name: "WRITE, expected more than the CDB names", must: "the CDB's blocks are written, the neighbours not, and an underflow", section: "11.4.5", writes: extent{8, 1},
+			steps: with(free, send(writing(4096, zeros(4096), write10(8, 1)...)), residual(true, 3584), executes),
+		},
+		{
+			name: "WRITE, expected more, by R2T", must: "only the CDB's bytes are asked for", section: "11.4.5, 11.8", writes: extent{8, 1},
+			steps: with(asked, send(writing(4096, nil, write10(8, 1)...)), asks(0, 512), gives(0, zeros(512)), residual(true, 3584), executes),
+		},
+		{
+			name: "WRITE at the end, expected more", must: "the disk does not grow", section: "11.4.5", writes: extent{volumeBlocks - 1, 1},
+			steps: with(free, send(writing(8192, zeros(8192), write10(volumeBlocks-1, 1)...)), residual(true, 7680), executes),
+		},
+		{
+			name: "WRITE, expected less than the CDB names", must: "nothing is written that was not sent", section: "11.4.5, SBC-3 4.2", writes: extent{8, 1},
+			steps: with(free, send(writing(512, zeros(512), write10(8, 4)...)), anyEnd, executes),
+		},
+		{
+			name: "WRITE, expected half a block", must: "no block changes in part", section: "11.4.5", writes: extent{8, 1},
+			steps: with(free, send(writing(256, zeros(256), write10(8, 1)...)), anyEnd, executes),
+		},
 		{name: "WRITE, expected 0 with W", must: "nothing is written", section: "11.4.5", steps: with(free, send(writing(0, nil, write10(0, 4)...)), anyEnd, executes)},
-		{name: "WRITE of 4 GiB expected", must: "the CDB's bytes are asked for", section: "11.4.5", writes: extent{8, 1},
-			steps: with(asked, send(writing(1<<32-1, nil, write10(8, 1)...)), asks(0, 512), gives(0, zeros(512)), residual(true, 1<<32-1-512), executes)},
+		{
+			name: "WRITE of 4 GiB expected", must: "the CDB's bytes are asked for", section: "11.4.5", writes: extent{8, 1},
+			steps: with(asked, send(writing(1<<32-1, nil, write10(8, 1)...)), asks(0, 512), gives(0, zeros(512)), residual(true, 1<<32-1-512), executes),
+		},
 		{name: "WRITE(16) of 2 TiB", must: "refused before a byte is asked for", section: "SBC-3 5.34", steps: with(asked, send(writing(1<<32-1, nil, cdb16(0x8a, 0, 1<<32-1)...)), sensedAny(5), executes)},
 		{name: "READ(16) of 2 TiB", must: "refused", section: "SBC-3 5.18", steps: with(normal, send(reading(1<<32-1, cdb16(0x88, 0, 1<<32-1)...)), sensedAny(5), executes)},
 		{name: "TEST UNIT READY, expected 4 GiB", must: "GOOD with an underflow, no data", section: "11.4.5", steps: with(normal, send(reading(1<<32-1, 0)), delivers(0, under, 1<<32-1), executes)},
@@ -208,8 +220,10 @@ func cdbs() []sequence {
 		return sequence{name: name, must: "check condition: LBA out of range", section: "SBC-3 4.2", steps: with(normal, send(reading(512, cdb...)), sensed(5, 0x21, 0), executes)}
 	}
 	outside := func(name string, cdb []byte) sequence {
-		return sequence{name: name, must: "check condition: LBA out of range, nothing is written", section: "SBC-3 4.2",
-			steps: with(free, send(writing(512, make([]byte, 512), cdb...)), sensed(5, 0x21, 0), executes)}
+		return sequence{
+			name: name, must: "check condition: LBA out of range, nothing is written", section: "SBC-3 4.2",
+			steps: with(free, send(writing(512, make([]byte, 512), cdb...)), sensed(5, 0x21, 0), executes),
+		}
 	}
 	return []sequence{
 		noSuch("operation code ff", 0xff), noSuch("operation code c0", 0xc0), noSuch("FORMAT UNIT", 0x04), noSuch("REASSIGN BLOCKS", 0x07), noSuch("WRITE LONG(10)", 0x3f),

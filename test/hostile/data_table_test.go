@@ -103,8 +103,10 @@ func skip(*peer) {}
 // tasks are wrong task management requests.
 func tasks() []sequence {
 	unsupported := func(f pdu.TaskFunction) sequence {
-		return sequence{name: named("function %d", f), must: "task management function not supported", section: "11.6.1",
-			steps: with(normal, send(task(f, pdu.NoTag)), taskResult(pdu.TaskUnsupported), executes)}
+		return sequence{
+			name: named("function %d", f), must: "task management function not supported", section: "11.6.1",
+			steps: with(normal, send(task(f, pdu.NoTag)), taskResult(pdu.TaskUnsupported), executes),
+		}
 	}
 	return []sequence{
 		unsupported(0), unsupported(pdu.TaskClearACA), unsupported(pdu.TaskQuery), unsupported(pdu.TaskNexusReset), unsupported(13), unsupported(127),

@@ -34,27 +34,47 @@ func keys() []sequence {
 		return sequence{name: name, must: "answered " + answer, section: section, steps: with(connected, offers(key+"="+value), in, agrees(key, answer), alive)}
 	}
 	return []sequence{
-		{name: "no InitiatorName", must: "status 0207, closed", section: "6.3, 13.5",
-			steps: with(connected, func(p *peer) { says("TargetName=" + p.target)(p) }, refused(pdu.LoginMissingParameter))},
-		{name: "no TargetName", must: "status 0207, closed", section: "6.3, 13.4",
-			steps: with(connected, says("InitiatorName="+initiatorIQN, "SessionType=Normal"), refused(pdu.LoginMissingParameter))},
+		{
+			name: "no InitiatorName", must: "status 0207, closed", section: "6.3, 13.5",
+			steps: with(connected, func(p *peer) { says("TargetName=" + p.target)(p) }, refused(pdu.LoginMissingParameter)),
+		},
+		{
+			name: "no TargetName", must: "status 0207, closed", section: "6.3, 13.4",
+			steps: with(connected, says("InitiatorName="+initiatorIQN, "SessionType=Normal"), refused(pdu.LoginMissingParameter)),
+		},
 		{name: "no keys at all", must: "status 0207, closed", section: "6.3", steps: with(connected, says(), refused(pdu.LoginMissingParameter))},
-		{name: "unknown target", must: "status 0203, closed", section: "11.13.5",
-			steps: with(as(func(p *peer) { p.target += "x" }), connected, logs(), refused(pdu.LoginNotFound))},
-		{name: "target name of 2000 bytes", must: no, section: "4.2.7.1",
-			steps: with(as(func(p *peer) { p.target = "iqn." + strings.Repeat("a", 2000) }), connected, logs(), refused(pdu.LoginInitiatorError))},
-		{name: "target name with a newline and colours", must: no, section: "4.2.7.1",
-			steps: with(as(func(p *peer) { p.target = "iqn.2026-11.test:\n\x1b[31mroot" }), connected, logs(), refused(pdu.LoginInitiatorError))},
-		{name: "target name is a path", must: no, section: "4.2.7.1",
-			steps: with(as(func(p *peer) { p.target = "../../etc/passwd" }), connected, logs(), refused(pdu.LoginInitiatorError))},
-		{name: "empty initiator name", must: no, section: "4.2.7.1",
-			steps: with(as(func(p *peer) { p.name = "" }), connected, logs(), refused(pdu.LoginInitiatorError))},
-		{name: "initiator name of 224 bytes", must: no, section: "4.2.7.1",
-			steps: with(as(func(p *peer) { p.name = "iqn.2026-11.test:" + strings.Repeat("a", 207) }), connected, logs(), refused(pdu.LoginInitiatorError))},
-		{name: "initiator name that is not UTF-8", must: no, section: "4.2.7.1",
-			steps: with(as(func(p *peer) { p.name = "iqn.2026-11.test:\xff\xfe" }), connected, logs(), refused(pdu.LoginInitiatorError))},
-		{name: "names in capitals", must: "names are compared in lower case; the login succeeds", section: "4.2.7.3",
-			steps: with(as(func(p *peer) { p.target = strings.ToUpper(p.target) }), connected, logs(), in, alive)},
+		{
+			name: "unknown target", must: "status 0203, closed", section: "11.13.5",
+			steps: with(as(func(p *peer) { p.target += "x" }), connected, logs(), refused(pdu.LoginNotFound)),
+		},
+		{
+			name: "target name of 2000 bytes", must: no, section: "4.2.7.1",
+			steps: with(as(func(p *peer) { p.target = "iqn." + strings.Repeat("a", 2000) }), connected, logs(), refused(pdu.LoginInitiatorError)),
+		},
+		{
+			name: "target name with a newline and colours", must: no, section: "4.2.7.1",
+			steps: with(as(func(p *peer) { p.target = "iqn.2026-11.test:\n\x1b[31mroot" }), connected, logs(), refused(pdu.LoginInitiatorError)),
+		},
+		{
+			name: "target name is a path", must: no, section: "4.2.7.1",
+			steps: with(as(func(p *peer) { p.target = "../../etc/passwd" }), connected, logs(), refused(pdu.LoginInitiatorError)),
+		},
+		{
+			name: "empty initiator name", must: no, section: "4.2.7.1",
+			steps: with(as(func(p *peer) { p.name = "" }), connected, logs(), refused(pdu.LoginInitiatorError)),
+		},
+		{
+			name: "initiator name of 224 bytes", must: no, section: "4.2.7.1",
+			steps: with(as(func(p *peer) { p.name = "iqn.2026-11.test:" + strings.Repeat("a", 207) }), connected, logs(), refused(pdu.LoginInitiatorError)),
+		},
+		{
+			name: "initiator name that is not UTF-8", must: no, section: "4.2.7.1",
+			steps: with(as(func(p *peer) { p.name = "iqn.2026-11.test:\xff\xfe" }), connected, logs(), refused(pdu.LoginInitiatorError)),
+		},
+		{
+			name: "names in capitals", must: "names are compared in lower case; the login succeeds", section: "4.2.7.3",
+			steps: with(as(func(p *peer) { p.target = strings.ToUpper(p.target) }), connected, logs(), in, alive),
+		},
 		{name: "unknown session type", must: "status 0209 or 0200, closed", section: "11.13.5, 13.21", steps: with(connected,
 			func(p *peer) { says("InitiatorName="+p.name, "TargetName="+p.target, "SessionType=Bogus")(p) }, func(p *peer) {
 				if r := p.answer(); r.Status != pdu.LoginBadSessionType && r.Status != pdu.LoginInitiatorError {
@@ -129,10 +149,12 @@ func keys() []sequence {
 					p.t.Fatal("CHAP was agreed in the operational stage")
 				}
 			})},
-		{name: "operational keys in the security stage", must: "not agreed before the operational stage, or refused", section: "6.3, 13",
+		{
+			name: "operational keys in the security stage", must: "not agreed before the operational stage, or refused", section: "6.3, 13",
 			steps: with(connected, func(p *peer) { requests(pdu.LoginRequest{CSG: 0}, append(p.identity(), "MaxBurstLength=65536"))(p) }, func(p *peer) {
 				p.answer()
-			})},
+			}),
+		},
 		{name: "SendTargets in the login", must: "not answered with targets", section: "13, appendix C", steps: with(connected, offers("SendTargets=All"), func(p *peer) {
 			p.answer()
 			if v := p.agreed["SendTargets"]; p.agreed["TargetAddress"] != "" || v == "All" {

@@ -11,21 +11,29 @@ import (
 func memberships() []sequence {
 	claim := func(change func(*peer)) []step { return with(normal, again, as(change), logs()) }
 	no := func(name, must, section string, want pdu.LoginStatus, change func(*peer)) sequence {
-		return sequence{name: name, must: must + ", the session is untouched", section: section,
-			steps: append(claim(change), refused(want), back, alive, executes)}
+		return sequence{
+			name: name, must: must + ", the session is untouched", section: section,
+			steps: append(claim(change), refused(want), back, alive, executes),
+		}
 	}
 	unknown := "status 020a, closed"
 	return []sequence{
-		{name: "TSIH that no session has", must: unknown, section: "6.3.4, 11.13.5",
-			steps: with(as(func(p *peer) { p.tsih = 0xbeef }), connected, logs(), refused(pdu.LoginNoSession))},
-		{name: "TSIH ffff", must: unknown, section: "6.3.4, 11.13.5",
-			steps: with(as(func(p *peer) { p.tsih = 0xffff }), connected, logs(), refused(pdu.LoginNoSession))},
+		{
+			name: "TSIH that no session has", must: unknown, section: "6.3.4, 11.13.5",
+			steps: with(as(func(p *peer) { p.tsih = 0xbeef }), connected, logs(), refused(pdu.LoginNoSession)),
+		},
+		{
+			name: "TSIH ffff", must: unknown, section: "6.3.4, 11.13.5",
+			steps: with(as(func(p *peer) { p.tsih = 0xffff }), connected, logs(), refused(pdu.LoginNoSession)),
+		},
 		no("TSIH of a live session, another ISID", unknown, "6.3.4", pdu.LoginNoSession, func(p *peer) { p.isid[5]++ }),
 		no("TSIH of a live session, another initiator", unknown, "6.3.4", pdu.LoginNoSession, func(p *peer) { p.name += "x" }),
 		no("TSIH of a live session, another CID", "status 0206: one connection a session", "6.3.4, 11.13.5", pdu.LoginTooManyConnections, func(p *peer) { p.cid++ }),
 		no("TSIH of a live session, another target", "status 0203, closed", "6.3.4", pdu.LoginNotFound, func(p *peer) { p.target += "x" }),
-		{name: "TSIH and ISID of the bystander's session", must: unknown, section: "6.3.4, 9",
-			steps: with(as(func(p *peer) { p.tsih, p.isid = 1, [6]byte{0x80} }), connected, logs(), refused(pdu.LoginNoSession))},
+		{
+			name: "TSIH and ISID of the bystander's session", must: unknown, section: "6.3.4, 9",
+			steps: with(as(func(p *peer) { p.tsih, p.isid = 1, [6]byte{0x80} }), connected, logs(), refused(pdu.LoginNoSession)),
+		},
 		{name: "every TSIH from 1 to 300, one after the other", must: unknown + " each time", section: "6.3.4", steps: with(func(p *peer) {
 			for i := range 300 {
 				p.tsih = uint16(i + 1)
@@ -34,26 +42,38 @@ func memberships() []sequence {
 				refused(pdu.LoginNoSession)(p)
 			}
 		})},
-		{name: "TSIH, ISID and CID of the own live session", must: "the connection is reinstated: the old one ends, the new one works", section: "6.3.4",
-			steps: append(claim(func(p *peer) {}), in, executes, alive)},
-		{name: "the own ISID without a TSIH", must: "the session is reinstated: the old one ends, the new one works", section: "6.3.5",
-			steps: with(normal, again, as(func(p *peer) { p.tsih = 0 }), logs(), in, executes, alive, back, closed)},
+		{
+			name: "TSIH, ISID and CID of the own live session", must: "the connection is reinstated: the old one ends, the new one works", section: "6.3.4",
+			steps: append(claim(func(p *peer) {}), in, executes, alive),
+		},
+		{
+			name: "the own ISID without a TSIH", must: "the session is reinstated: the old one ends, the new one works", section: "6.3.5",
+			steps: with(normal, again, as(func(p *peer) { p.tsih = 0 }), logs(), in, executes, alive, back, closed),
+		},
 		{name: "a hundred reinstatements, one on top of the other", must: "the last one works", section: "6.3.5", steps: with(normal,
 			many(100, again, as(func(p *peer) { p.tsih = 0 }), logs(), in), executes, alive)},
 		{name: "reinstatement with a write under way", must: "the old write never happens", section: "6.3.5", steps: with(asked,
 			send(writing(8192, nil, write10(64, 16)...)), asks(0, 8192), gives(0, make([]byte, 4096), more), again,
 			as(func(p *peer) { p.tsih = 0 }), logs(), in, executes, back, closed)},
-		{name: "reinstatement of a session that is gone", must: "a TSIH does not outlive its session", section: "6.3.4",
-			steps: with(normal, send(logout(pdu.LogoutCloseSession, 1)), loggedOut(pdu.LogoutClosed), closed, connected, logs(), refused(pdu.LoginNoSession))},
+		{
+			name: "reinstatement of a session that is gone", must: "a TSIH does not outlive its session", section: "6.3.4",
+			steps: with(normal, send(logout(pdu.LogoutCloseSession, 1)), loggedOut(pdu.LogoutClosed), closed, connected, logs(), refused(pdu.LoginNoSession)),
+		},
 		{name: "TSIH in a discovery session", must: "refused", section: "6.3.4", steps: with(as(func(p *peer) { p.tsih = 1 }), connected, func(p *peer) {
 			says("InitiatorName="+p.name, "SessionType=Discovery")(p)
 		}, refused(pdu.LoginNoSession))},
-		{name: "SCSI command in a discovery session", must: "rejected, nothing is executed", section: "4.3, 7.3",
-			steps: with(discovery, send(writing(512, make([]byte, 512), write10(0, 1)...)), rejected(pdu.ReasonProtocolError), alive)},
-		{name: "task management in a discovery session", must: "rejected", section: "4.3",
-			steps: with(discovery, send(task(pdu.TaskTargetColdReset, pdu.NoTag)), rejected(pdu.ReasonProtocolError), alive)},
-		{name: "data-out in a discovery session", must: "rejected", section: "4.3",
-			steps: with(discovery, send(dataOut(1, pdu.NoTag, 0, make([]byte, 512))), rejected(pdu.ReasonInvalidField), alive)},
+		{
+			name: "SCSI command in a discovery session", must: "rejected, nothing is executed", section: "4.3, 7.3",
+			steps: with(discovery, send(writing(512, make([]byte, 512), write10(0, 1)...)), rejected(pdu.ReasonProtocolError), alive),
+		},
+		{
+			name: "task management in a discovery session", must: "rejected", section: "4.3",
+			steps: with(discovery, send(task(pdu.TaskTargetColdReset, pdu.NoTag)), rejected(pdu.ReasonProtocolError), alive),
+		},
+		{
+			name: "data-out in a discovery session", must: "rejected", section: "4.3",
+			steps: with(discovery, send(dataOut(1, pdu.NoTag, 0, make([]byte, 512))), rejected(pdu.ReasonInvalidField), alive),
+		},
 		{name: "an open session with a volume behind CHAP, by TSIH", must: "refused", section: "9.2", steps: with(normal, again, as(func(p *peer) {
 			p.target = strings.Replace(p.target, "victim", "guarded", 1)
 		}), logs(), func(p *peer) {
@@ -117,13 +137,15 @@ func chaps() []sequence {
 	md5 := challenged("5")
 	return []sequence{
 		{name: "the right secret", must: "the login succeeds", section: "12.1.3", steps: with(md5, proves(chapUser, chapSecret), in, executes, alive)},
-		{name: "the right secret, with mutual CHAP", must: "the target proves itself, too", section: "12.1.3",
+		{
+			name: "the right secret, with mutual CHAP", must: "the target proves itself, too", section: "12.1.3",
 			steps: with(md5, proves(chapUser, chapSecret, "CHAP_I=9", "CHAP_C=0x00112233445566778899aabbccddeeff"), in, func(p *peer) {
 				want := "0x" + hexResponse(p.t, login.MD5, "9", mutualSecret, "0x00112233445566778899aabbccddeeff")
 				if p.agreed["CHAP_N"] != mutualUser || !strings.EqualFold(p.agreed["CHAP_R"], want) {
 					p.t.Fatalf("the target answers %v", p.agreed)
 				}
-			}, executes)},
+			}, executes),
+		},
 		denies("straight to the operational stage", "6.3, 12", guarded, func(p *peer) { logs()(p) }),
 		denies("no AuthMethod, straight to full feature", "6.3, 12", guarded, first(toFull)),
 		denies("AuthMethod=None", "12.1.2", guarded, first(toFull, "AuthMethod=None")),
@@ -139,7 +161,8 @@ func chaps() []sequence {
 		denies("reflected challenge", "9.2.1", md5, func(p *peer) {
 			proves(chapUser, chapSecret, "CHAP_I="+p.agreed["CHAP_I"], "CHAP_C="+p.agreed["CHAP_C"])(p)
 		}),
-		{name: "reflection over a second connection", must: "the target never computes a response for somebody who has not proved himself", section: "9.2.1",
+		{
+			name: "reflection over a second connection", must: "the target never computes a response for somebody who has not proved himself", section: "9.2.1",
 			steps: with(md5, again, func(p *peer) {
 				id, challenge := p.agreed["CHAP_I"], p.agreed["CHAP_C"]
 				p.agreed = make(map[string]string)
@@ -148,7 +171,8 @@ func chaps() []sequence {
 				if r := p.answer(); r.Status == 0 || p.agreed["CHAP_R"] != "" {
 					p.t.Fatalf("status %04x, CHAP_R %q", uint16(r.Status), p.agreed["CHAP_R"])
 				}
-			}, closed)},
+			}, closed),
+		},
 		denies("the initiator's challenge before its proof", "12.1.3", md5, sends(pdu.LoginRequest{CSG: 0}, "CHAP_I=1", "CHAP_C=0x00112233445566778899aabbccddeeff")),
 		denies("a response from an earlier login", "9.2.1", md5, func(p *peer) {
 			old := proof(p, login.MD5, chapSecret)
@@ -199,8 +223,10 @@ func chaps() []sequence {
 		denies("a challenge of 1025 bytes", "12.1.3", md5, proves(chapUser, chapSecret, "CHAP_I=1", "CHAP_C=0x"+strings.Repeat("ab", 1025))),
 		{name: "leaving before the proof", must: "the target does not agree to leave the stage", section: "6.3", steps: with(md5, sends(toOperational), goesOn,
 			requests(pdu.LoginRequest{Transit: true, CSG: 1, NSG: 3}, nil), refused(pdu.LoginInitiatorError))},
-		{name: "commands before the proof", must: "status 020b, nothing is executed", section: "6.3, 11.13.5",
-			steps: with(md5, send(reading(512, read10(0, 1)...)), refused(pdu.LoginInvalidRequest))},
+		{
+			name: "commands before the proof", must: "status 020b, nothing is executed", section: "6.3, 11.13.5",
+			steps: with(md5, send(reading(512, read10(0, 1)...)), refused(pdu.LoginInvalidRequest)),
+		},
 		{name: "another initiator's credentials", must: "status 0202, closed", section: "9.2", steps: with(guarded, as(func(p *peer) { p.name = initiatorIQN }),
 			first(pdu.LoginRequest{CSG: 0}, "AuthMethod=CHAP"), refused(pdu.LoginForbidden))},
 		{name: "operational keys in the place of a proof", must: "status 0200, closed", section: "6.3", steps: with(guarded, first(toOperational, "AuthMethod=CHAP"), goesOn, sends(toOperational, "CHAP_A=5"), goesOn,

@@ -20,13 +20,19 @@ func opcodes() []sequence {
 		case op >= 0x20:
 			kind = "target's"
 		}
-		table = append(table, sequence{name: named("%s opcode %#02x with data", kind, byte(op)), must: "rejected: command not supported; the data is skipped",
-			section: "11.17.1", steps: with(normal, send(opcode(op).with(func(m *message) { m.data = make([]byte, 777) })), rejected(pdu.ReasonUnsupported), executes, alive)})
+		table = append(table, sequence{
+			name: named("%s opcode %#02x with data", kind, byte(op)), must: "rejected: command not supported; the data is skipped",
+			section: "11.17.1", steps: with(normal, send(opcode(op).with(func(m *message) { m.data = make([]byte, 777) })), rejected(pdu.ReasonUnsupported), executes, alive),
+		})
 	}
-	immediately := sequence{name: "reserved opcode with the I bit", must: "rejected: command not supported", section: "11.17.1",
-		steps: with(normal, send(opcode(0x0a), immediate), rejected(pdu.ReasonUnsupported), executes)}
-	top := sequence{name: "the highest bit of byte 0", must: "it is reserved and ignored", section: "11.2.1.1",
-		steps: with(normal, send(plain(0), at(0, 0x81)), good, alive)}
+	immediately := sequence{
+		name: "reserved opcode with the I bit", must: "rejected: command not supported", section: "11.17.1",
+		steps: with(normal, send(opcode(0x0a), immediate), rejected(pdu.ReasonUnsupported), executes),
+	}
+	top := sequence{
+		name: "the highest bit of byte 0", must: "it is reserved and ignored", section: "11.2.1.1",
+		steps: with(normal, send(plain(0), at(0, 0x81)), good, alive),
+	}
 	flood := sequence{name: "10,000 unknown opcodes", must: "each is rejected", section: "11.17.1", steps: with(normal, func(p *peer) {
 		go raw(bytes.Repeat(opcode(0x0b).encode(false, false), 10000))(p)
 		for range 10000 {
@@ -47,18 +53,22 @@ func segments() []sequence {
 		{name: "data-out announces 16 MiB", must: fatal, section: "13.12", steps: with(normal, send(dataOut(5, pdu.NoTag, 0, nil), announces(1<<24-1)), rejected(pdu.ReasonProtocolError), closed)},
 		{name: "logout announces 16 MiB", must: fatal, section: "13.12", steps: with(normal, send(logout(0, 1), announces(1<<24-1)), rejected(pdu.ReasonProtocolError), closed)},
 		{name: "text announces 16 MiB", must: fatal, section: "13.12", steps: with(normal, send(text(""), announces(1<<24-1)), rejected(pdu.ReasonProtocolError), closed)},
-		{name: "as many bytes of ping as allowed", must: "as many as the initiator takes come back", section: "11.18",
+		{
+			name: "as many bytes of ping as allowed", must: "as many as the initiator takes come back", section: "11.18",
 			steps: with(session("MaxRecvDataSegmentLength=512"), send(nop(make([]byte, 262144)...)), func(p *peer) {
 				if _, data := p.expect(pdu.OpNopIn); len(data) != 512 {
 					p.t.Fatalf("%d bytes", len(data))
 				}
-			}, alive)},
+			}, alive),
+		},
 		{name: "ping of one byte", must: "the padding is skipped", section: "11.2.3", steps: with(normal, send(nop('x')), pong, executes)},
 		{name: "fewer bytes than announced, then gone", must: "nothing is written", section: "11.2.1.5", steps: with(free,
 			send(writing(4096, make([]byte, 4096), write10(0, 8)...), cutBy(1)), hangsUp)},
 		{name: "header cut, then gone", must: "nothing", section: "11.2.1", steps: with(normal, send(plain(0), cutBy(47)), hangsUp)},
-		{name: "write byte by byte", must: "executed", section: "11.3", writes: extent{8, 1},
-			steps: with(free, send(writing(512, make([]byte, 512), write10(8, 1)...), slowly), good, alive)},
+		{
+			name: "write byte by byte", must: "executed", section: "11.3", writes: extent{8, 1},
+			steps: with(free, send(writing(512, make([]byte, 512), write10(8, 1)...), slowly), good, alive),
+		},
 		{name: "ping byte by byte with digests", must: "answered", section: "11.18", steps: with(digested, send(nop(make([]byte, 99)...), slowly), pong, alive)},
 		{name: "a hundred commands in one packet", must: "each is executed", section: "4.2.2.1", steps: with(normal, func(p *peer) {
 			var all []byte
@@ -70,8 +80,10 @@ func segments() []sequence {
 			}
 			raw(all)(p)
 		}, many(100, good), alive)},
-		{name: "AHS announced that do not come", must: "the next PDU is taken for them; invalid field", section: "11.2.1.4",
-			steps: with(normal, send(plain(0), wordsOfAHS(12), announces(0)), send(opcode(0x0b)), rejected(pdu.ReasonInvalidField), hangsUp)},
+		{
+			name: "AHS announced that do not come", must: "the next PDU is taken for them; invalid field", section: "11.2.1.4",
+			steps: with(normal, send(plain(0), wordsOfAHS(12), announces(0)), send(opcode(0x0b)), rejected(pdu.ReasonInvalidField), hangsUp),
+		},
 		{name: "AHS of an unknown type", must: "rejected: invalid PDU field", section: "11.2.2.1", steps: with(normal,
 			send(plain(0), ahs(0, 1, 63, 0)), rejected(pdu.ReasonInvalidField), executes)},
 		{name: "AHS of length 0", must: "rejected: invalid PDU field", section: "11.2.2.2", steps: with(normal,
@@ -119,9 +131,11 @@ func digests() []sequence {
 				send(writing(512, make([]byte, 512), write10(0, 1)...), wrongDataDigest)(p)
 				p.cmdSN = sn
 			}, rejected(pdu.ReasonDataDigest), send(writing(512, make([]byte, 512), write10(0, 1)...)), good, alive)},
-		{name: "wrong data digest of data-out", must: "rejected, and check condition: CRC error; nothing is written", section: "7.7, 11.4.7.2",
+		{
+			name: "wrong data digest of data-out", must: "rejected, and check condition: CRC error; nothing is written", section: "7.7, 11.4.7.2",
 			steps: with(session("HeaderDigest=CRC32C", "DataDigest=CRC32C", "InitialR2T=Yes", "ImmediateData=No"), send(writing(512, nil, write10(0, 1)...)), asks(0, 512),
-				gives(0, make([]byte, 512), wrongDataDigest), rejected(pdu.ReasonDataDigest), sensed(0x0b, 0x47, 0x05), executes)},
+				gives(0, make([]byte, 512), wrongDataDigest), rejected(pdu.ReasonDataDigest), sensed(0x0b, 0x47, 0x05), executes),
+		},
 		{name: "wrong data digest of a ping", must: "rejected: data digest error", section: "7.7", steps: with(digested, send(nop('x'), immediate, wrongDataDigest), rejected(pdu.ReasonDataDigest), alive)},
 		{name: "wrong data digest of a text", must: "rejected: data digest error", section: "7.7", steps: with(digested, send(text("SendTargets="), immediate, wrongDataDigest), rejected(pdu.ReasonDataDigest), alive)},
 		{name: "wrong data digest of an unknown opcode", must: "rejected, the stream stays in step", section: "7.7", steps: with(digested,

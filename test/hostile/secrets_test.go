@@ -53,7 +53,7 @@ func (s *scene) private(t *testing.T, secrets []string) {
 			}
 			info, err := d.Info()
 			if err != nil || info.Size() > 1<<20 {
-				return nil // it is gone, or is data
+				return nil //nolint:nilerr // it is gone, or is data
 			}
 			body, err := os.ReadFile(path)
 			if err != nil {
