@@ -17,7 +17,7 @@ define GOTEST
 endef
 SHELL = /bin/bash
 
-.PHONY: build run setup test unit race lint fuzz crash recovery hostile conformance bench clean
+.PHONY: build run setup test unit race lint fuzz crash recovery hostile conformance bench bench-target clean
 
 build: ## the program, static, in bin/sluice
 	@mkdir -p bin
@@ -72,6 +72,10 @@ conformance: build ## every test of iscsi-test-cu, connected in every way; PEERS
 bench: build ## against tgt, istgt and s3backer; QUICK=1 takes two minutes; PART=local|remote|bulk|costs; writes docs/PERFORMANCE.md
 	@test/setup.sh bench
 	SLUICE_BENCH_PART=$(PART) SLUICE_BENCH=$(if $(QUICK),quick,full) SLUICE_BIN=$(CURDIR)/bin/sluice $(GO) test -v -count 1 -timeout 0 ./test/bench
+
+bench-target: build ## the target alone, all disks in memory, against tgt, istgt, gotgt and the loopback: 10 minutes, QUICK=1 two; writes docs/PERFORMANCE.md
+	@test/setup.sh bench
+	SLUICE_BENCH_TARGET=$(if $(QUICK),quick,full) SLUICE_BIN=$(CURDIR)/bin/sluice $(GO) test -v -count 1 -timeout 0 -run 'TestTarget$$' ./test/bench
 
 clean: ## what building and testing left in this directory
 	rm -rf bin run

@@ -88,7 +88,7 @@ func TestBench(t *testing.T) {
 	}
 	fmt.Println(out.String())
 	if !quick && part == "" {
-		if err := replaceTables(filepath.Join(harness.Root(t), "docs", "PERFORMANCE.md"), out.String()); err != nil {
+		if err := replaceTables(filepath.Join(harness.Root(t), "docs", "PERFORMANCE.md"), "make bench", out.String()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -191,24 +191,17 @@ func measure(t *testing.T, w workload, c *contender, s settings, m *measured) {
 	m.cpu = append(m.cpu, float64((cpuTime(t, c.pids())-cpu).Microseconds())/float64(max(r.Ops, 1)))
 }
 
-const (
-	tablesBegin = "<!-- tables of make bench: begin -->"
-	tablesEnd   = "<!-- tables of make bench: end -->"
-)
-
-// replaceTables writes text between the marks of a page, which is made if need be.
-func replaceTables(path, text string) error {
+// replaceTables writes text between the marks of a page that name a command.
+func replaceTables(path, command, text string) error {
+	begin, end := "<!-- tables of "+command+": begin -->", "<!-- tables of "+command+": end -->"
 	page, err := os.ReadFile(path)
-	if os.IsNotExist(err) {
-		page, err = []byte("# Performance\n\n"+tablesBegin+"\n"+tablesEnd+"\n"), nil
-	}
 	if err != nil {
 		return fmt.Errorf("writing the tables: %w", err)
 	}
-	before, rest, ok := strings.Cut(string(page), tablesBegin)
-	_, after, ok2 := strings.Cut(rest, tablesEnd)
+	before, rest, ok := strings.Cut(string(page), begin)
+	_, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
-		return fmt.Errorf("writing the tables: %s has no marks for them", path)
+		return fmt.Errorf("writing the tables: %s has no marks for those of %s", path, command)
 	}
-	return os.WriteFile(path, []byte(before+tablesBegin+"\n"+text+tablesEnd+after), 0o644)
+	return os.WriteFile(path, []byte(before+begin+"\n"+text+end+after), 0o644)
 }

@@ -5,7 +5,11 @@
 //   - on an S3 server: s3backer, exported by tgt;
 //   - for cold reads and uploads: plain parallel GETs and PUTs of the same objects.
 //
-// make bench runs it and writes the tables to docs/PERFORMANCE.md; make bench QUICK=1
-// takes two minutes and only prints them. Nothing here is a test: numbers are reported,
-// not asserted.
+// make bench-target measures the iSCSI target alone, all disks in memory, beside tgt,
+// istgt and gotgt's own daemon, and beside the limit of the machine: an echo server with
+// the traffic of 4 KiB reads. It judges the goals by ratios of the same round.
+//
+// make bench runs the former and writes the tables to docs/PERFORMANCE.md; make bench QUICK=1
+// takes two minutes and only prints them; likewise make bench-target. Numbers are reported,
+// not asserted; only the arithmetic is tested (arithmetic_test.go).
 package bench

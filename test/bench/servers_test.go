@@ -1,11 +1,13 @@
 package bench
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,13 +22,16 @@ type contender struct {
 	url   string
 	pids  func() []int
 	quiet func() // waits until it does nothing in the background
+	// mallocs counts the heap objects that it has made; nil if that cannot be asked.
+	mallocs func() float64
 }
 
 func sluiceContender(gw *harness.Gateway, volume string) *contender {
 	return &contender{
 		name: "sluice", url: gw.URL(volume),
-		pids:  func() []int { return []int{gw.PID()} },
-		quiet: func() { gw.WaitUploaded(volume) },
+		pids:    func() []int { return []int{gw.PID()} },
+		quiet:   func() { gw.WaitUploaded(volume) },
+		mallocs: func() float64 { return gw.Counter("mallocs") },
 	}
 }
 
@@ -113,17 +118,53 @@ func startIstgt(t *testing.T, file string) *contender {
 	write(t, filepath.Join(dir, "auth"), "")
 	write(t, filepath.Join(dir, "conf"), fmt.Sprintf(istgtConfig, dir, portal, harness.FreeAddress(t), file))
 	daemon := harness.StartProcess(t, exec.Command(program, "-D", "-c", filepath.Join(dir, "conf")), filepath.Join(dir, "log"))
-	waitFor(t, daemon, func() bool {
-		conn, err := net.Dial("tcp", portal)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	})
+	waitFor(t, daemon, func() bool { return answers(portal) })
 	return &contender{
 		name: "istgt", url: "iscsi://" + portal + "/iqn.2026-11.test:istgt/0",
 		pids: func() []int { return []int{daemon.PID()} }, quiet: syncDisks,
 	}
+}
+
+// startGotgt exports file by gotgt's own daemon, a tool of the module in tools/gotgt. It
+// is nil where that cannot be built.
+func startGotgt(t *testing.T, file string) *contender {
+	t.Helper()
+	out, err := harness.Try(t, "go", "tool", "-C", filepath.Join(harness.Root(t), "tools", "gotgt"), "-n", "gotgt")
+	if err != nil {
+		t.Logf("left out: gotgt cannot be built: %v: %s", err, out)
+		return nil
+	}
+	dir, portal, iqn := t.TempDir(), harness.FreeAddress(t), "iqn.2026-11.test:gotgt"
+	config, err := json.Marshal(map[string]any{
+		"storages":     []any{map[string]any{"deviceID": 1000, "path": "file:" + file, "online": true, "blockShift": 9}},
+		"iscsiportals": []any{map[string]any{"id": 0, "portal": portal}},
+		"iscsitargets": map[string]any{iqn: map[string]any{"tpgts": map[string]any{"1": []int{0}}, "luns": map[string]any{"0": 1000}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "config.json"), string(config))
+	_, port, err := net.SplitHostPort(portal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(strings.TrimSpace(out), "daemon", "--port", port, "--host", "tcp://"+harness.FreeAddress(t), "--log", "error")
+	cmd.Env = append(os.Environ(), "GOSTOR_CONFIG="+dir, "HOME="+dir)
+	daemon := harness.StartProcess(t, cmd, filepath.Join(dir, "log"))
+	waitFor(t, daemon, func() bool { return answers(portal) })
+	return &contender{
+		name: "gotgt", url: "iscsi://" + portal + "/" + iqn + "/0",
+		pids: func() []int { return []int{daemon.PID()} }, quiet: syncDisks,
+	}
+}
+
+// answers tells whether something listens on an address.
+func answers(address string) bool {
+	conn, err := net.Dial("tcp", address)
+	if err == nil {
+		_ = conn.Close()
+	}
+	return err == nil
 }
 
 // startS3backer exports a file that s3backer keeps in the server's bucket, by tgt.
