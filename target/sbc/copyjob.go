@@ -64,14 +64,14 @@ func (s *jobs) begin(j *job) *scsi.Sense {
 	defer s.mu.Unlock()
 	if i := s.find(j.nexus, j.id); i >= 0 {
 		if s.list[i].is() == jobRunning {
-			return bad(scsi.Illegal(scsi.OperationInProgress))
+			return new(scsi.Illegal(scsi.OperationInProgress))
 		}
 		s.list = slices.Delete(s.list, i, i+1)
 	}
 	if len(s.list) >= maxJobs {
 		i := slices.IndexFunc(s.list, func(j *job) bool { return j.is() != jobRunning })
 		if i < 0 {
-			return bad(scsi.Illegal(scsi.OperationInProgress))
+			return new(scsi.Illegal(scsi.OperationInProgress))
 		}
 		s.list = slices.Delete(s.list, i, i+1)
 	}

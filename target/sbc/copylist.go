@@ -86,24 +86,24 @@ func parseCopyList(p []byte) (copyList, *scsi.Sense) {
 	be := binary.BigEndian
 	var l copyList
 	if len(p) < copyHeader {
-		return l, bad(scsi.Illegal(scsi.ParameterListLength))
+		return l, new(scsi.Illegal(scsi.ParameterListLength))
 	}
 	targets, segments := int(be.Uint16(p[2:])), uint64(be.Uint32(p[8:]))
 	usage := p[1] >> 3 & 3
 	l.id, l.keep = p[0], usage != 3
 	switch {
 	case usage == 1:
-		return l, bad(scsi.BadParameter(1, 4))
+		return l, new(scsi.BadParameter(1, 4))
 	case usage == 3 && l.id != 0:
-		return l, bad(scsi.BadParameter(0, 7))
+		return l, new(scsi.BadParameter(0, 7))
 	case be.Uint32(p[12:]) != 0:
-		return l, bad(scsi.Illegal(scsi.InlineDataLength))
+		return l, new(scsi.Illegal(scsi.InlineDataLength))
 	case uint64(targets)+segments > maxDescriptors:
-		return l, bad(scsi.Illegal(scsi.ParameterListLength))
+		return l, new(scsi.Illegal(scsi.ParameterListLength))
 	case copyHeader+targets+int(segments) > len(p), targets%cscdLength != 0:
-		return l, bad(scsi.Illegal(scsi.ParameterListLength))
+		return l, new(scsi.Illegal(scsi.ParameterListLength))
 	case targets/cscdLength > maxTargets:
-		return l, bad(scsi.Illegal(scsi.TooManyTargets))
+		return l, new(scsi.Illegal(scsi.TooManyTargets))
 	}
 	for at := copyHeader; at < copyHeader+targets; at += cscdLength {
 		t, s := parseCSCD(p, at)
@@ -121,11 +121,11 @@ func (l *copyList) parseSegments(p []byte, at, end int) *scsi.Sense {
 	for at < end {
 		switch {
 		case p[at] != segmentBlocks:
-			return bad(scsi.Sense{Key: scsi.IllegalRequest, Code: scsi.UnsupportedSegment, Specific: scsi.BadParameter(at, 7).Specific})
+			return new(scsi.Sense{Key: scsi.IllegalRequest, Code: scsi.UnsupportedSegment, Specific: scsi.BadParameter(at, 7).Specific})
 		case end-at < segmentLength:
-			return bad(scsi.Illegal(scsi.ParameterListLength))
+			return new(scsi.Illegal(scsi.ParameterListLength))
 		case len(l.segments) == maxSegments:
-			return bad(scsi.Illegal(scsi.TooManySegments))
+			return new(scsi.Illegal(scsi.TooManySegments))
 		}
 		s, sense := parseSegment(p, at)
 		if sense != nil {
@@ -144,13 +144,13 @@ func parseCSCD(p []byte, at int) (cscd, *scsi.Sense) {
 	var t cscd
 	switch {
 	case d[0] != cscdIdentification:
-		return t, bad(scsi.Sense{Key: scsi.IllegalRequest, Code: scsi.UnsupportedTarget, Specific: scsi.BadParameter(at, 7).Specific})
+		return t, new(scsi.Sense{Key: scsi.IllegalRequest, Code: scsi.UnsupportedTarget, Specific: scsi.BadParameter(at, 7).Specific})
 	case d[1]&0x1f != 0: // not a disk
-		return t, bad(scsi.BadParameter(at+1, 4))
+		return t, new(scsi.BadParameter(at+1, 4))
 	case d[7] > 20:
-		return t, bad(scsi.BadParameter(at+7, 7))
+		return t, new(scsi.BadParameter(at+7, 7))
 	case d[29] != 0 || binary.BigEndian.Uint16(d[30:]) != sector:
-		return t, bad(scsi.BadParameter(at+29, 7))
+		return t, new(scsi.BadParameter(at+29, 7))
 	}
 	t.null = d[1]&0x20 != 0
 	if d[4]&0x0f == 0x01 && d[5]&0x3f == 0x03 && d[7] == 16 { // binary, of the unit, NAA
@@ -168,9 +168,7 @@ func parseSegment(p []byte, at int) (segment, *scsi.Sense) {
 		from: address{be.Uint64(d[12:]), n}, to: address{be.Uint64(d[20:]), n},
 	}
 	if be.Uint16(d[2:]) != segmentLength-4 {
-		return s, bad(scsi.BadParameter(at+2, 7))
+		return s, new(scsi.BadParameter(at+2, 7))
 	}
 	return s, nil
 }
-
-func bad(s scsi.Sense) *scsi.Sense { return &s }

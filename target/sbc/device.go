@@ -276,7 +276,6 @@ func (d *Device) logFailure(c *scsi.Command, err error) {
 // disk says which one it was (SBC-3 4.18.1).
 func senseOf(err error, writing bool) scsi.Sense {
 	s := scsi.Sense{Key: scsi.MediumError, Code: scsi.UnrecoveredReadError}
-	var at Located
 	switch {
 	case errors.Is(err, ErrNotReady):
 		return scsi.Sense{Key: scsi.NotReady, Code: scsi.BecomingReady}
@@ -287,7 +286,7 @@ func senseOf(err error, writing bool) scsi.Sense {
 	case writing:
 		s.Code = scsi.WriteError
 	}
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[Located](err); ok {
 		s.Info, s.HasInfo = uint64(at.FailedAt()/sector), true
 	}
 	return s

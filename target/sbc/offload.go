@@ -71,10 +71,10 @@ func (d *Device) populate(ctx context.Context, ranges []address, timeout time.Du
 func checkPopulate(list []byte) *scsi.Sense {
 	be := binary.BigEndian
 	if be.Uint32(list[4:]) > uint32(maxTimeout/time.Second) {
-		return bad(scsi.BadParameter(4, 7))
+		return new(scsi.BadParameter(4, 7))
 	}
 	if kind := be.Uint32(list[8:]); list[2]&0x02 != 0 && kind != rodDefault && kind != rodVulnerable && kind != rodAny {
-		return bad(scsi.BadParameter(8, 7))
+		return new(scsi.BadParameter(8, 7))
 	}
 	return nil
 }
@@ -155,32 +155,32 @@ func (d *Device) tokenList(c *scsi.Command, header int) (list []byte, ranges []a
 		return nil, nil, nil
 	}
 	if length < uint32(header) || int64(len(c.Out)) < int64(length) {
-		return nil, nil, bad(scsi.Illegal(scsi.ParameterListLength))
+		return nil, nil, new(scsi.Illegal(scsi.ParameterListLength))
 	}
 	list = c.Out[:length]
 	size := int(be.Uint16(list[header-2:]))
 	switch {
 	case int(be.Uint16(list))+2 > len(list), header+size > len(list):
-		return nil, nil, bad(scsi.Illegal(scsi.ParameterListLength))
+		return nil, nil, new(scsi.Illegal(scsi.ParameterListLength))
 	case int(be.Uint16(list))+2 < header+size:
-		return nil, nil, bad(scsi.BadParameter(0, 7))
+		return nil, nil, new(scsi.BadParameter(0, 7))
 	case size < rangeLength:
-		return nil, nil, bad(scsi.BadParameter(header-2, 7))
+		return nil, nil, new(scsi.BadParameter(header-2, 7))
 	case size/rangeLength > maxTokenRanges:
-		return nil, nil, bad(scsi.Illegal(scsi.TooManySegments))
+		return nil, nil, new(scsi.Illegal(scsi.TooManySegments))
 	}
 	for at := header; header+size-at >= rangeLength; at += rangeLength {
 		a := address{be.Uint64(list[at:]), uint64(be.Uint32(list[at+8:]))}
 		if !d.inside(a) {
-			return nil, nil, bad(scsi.Sense{Key: scsi.IllegalRequest, Code: scsi.LBAOutOfRange, Info: max(a.lba, d.sectors()), HasInfo: true})
+			return nil, nil, new(scsi.Sense{Key: scsi.IllegalRequest, Code: scsi.LBAOutOfRange, Info: max(a.lba, d.sectors()), HasInfo: true})
 		}
 		for _, b := range ranges {
 			if a.lba < b.lba+b.n && b.lba < a.lba+a.n {
-				return nil, nil, bad(scsi.BadParameter(at, 7)) // which of both would count?
+				return nil, nil, new(scsi.BadParameter(at, 7)) // which of both would count?
 			}
 		}
 		if ranges = append(ranges, a); sectorsOf(ranges) > maxTokenBytes/sector {
-			return nil, nil, bad(scsi.BadParameter(at+8, 7))
+			return nil, nil, new(scsi.BadParameter(at+8, 7))
 		}
 	}
 	return list, ranges, nil

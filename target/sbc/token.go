@@ -1,6 +1,7 @@
 package sbc
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/binary"
@@ -54,15 +55,12 @@ type token struct {
 type tokenError struct{ code scsi.Code }
 
 func (e *tokenError) Error() string {
-	switch e.code {
-	case scsi.TokenCancelled:
-		return "the data of the token has changed"
-	case scsi.TokenExpired:
-		return "the token has expired"
-	case scsi.TokenDeleted:
-		return "the token has been deleted"
-	}
-	return "the token is not one of ours"
+	why := map[scsi.Code]string{
+		scsi.TokenCancelled: "the data of the token has changed",
+		scsi.TokenExpired:   "the token has expired",
+		scsi.TokenDeleted:   "the token has been deleted",
+	}[e.code]
+	return cmp.Or(why, "the token is not one of ours")
 }
 
 // Tokens are what the disks of a gateway share so that a token which one of them made can be used

@@ -29,6 +29,7 @@ func replay(records []Record) map[uint64]state {
 					m[b] = state{Op: OpWrite, Slot: r.Slot + uint32(at), CRC: r.CRCs[at]}
 				case OpCopy:
 					m[b] = state{Op: OpCopy, From: r.From[i] + Name(b-run.Start), CRC: r.CRCs[at]}
+				case OpZero, OpUnmap:
 				}
 				at++
 			}
@@ -52,6 +53,7 @@ func expand(tb rapid.TB, extents []Extent) map[uint64]state {
 				m[b] = state{Op: OpWrite, Slot: e.Slot + i, CRC: e.CRCs[i]}
 			case OpCopy:
 				m[b] = state{Op: OpCopy, From: e.From + Name(i), CRC: e.CRCs[i]}
+			case OpZero, OpUnmap:
 			}
 		}
 	}
