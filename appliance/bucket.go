@@ -19,8 +19,8 @@ type bucket struct {
 }
 
 // Create implements catalogue.
-func (b *bucket) Create(ctx context.Context, name string, size int64) (*volume.Head, error) {
-	return volume.Create(ctx, b.store, volume.New{Name: name, Size: size, Mode: volume.Cached})
+func (b *bucket) Create(ctx context.Context, n volume.New) (*volume.Head, error) {
+	return volume.Create(ctx, b.store, n)
 }
 
 // Find implements catalogue.

@@ -35,11 +35,12 @@ func newFakeBucket() *fakeBucket {
 	return &fakeBucket{heads: map[string]*volume.Head{}, opened: map[string]*fakeVolume{}}
 }
 
-func (b *fakeBucket) Create(_ context.Context, name string, size int64) (*volume.Head, error) {
+func (b *fakeBucket) Create(_ context.Context, n volume.New) (*volume.Head, error) {
+	name := n.Name
 	if b.heads[name] != nil {
 		return nil, fmt.Errorf("creating: %w", volume.ErrExists)
 	}
-	b.heads[name] = &volume.Head{ID: uuid.New(), Name: name, Size: size, Mode: volume.Cached}
+	b.heads[name] = &volume.Head{ID: uuid.New(), Name: name, Size: n.Size, Mode: n.Mode}
 	return b.heads[name], nil
 }
 
@@ -101,6 +102,9 @@ func (v *fakeVolume) Mapped(_ context.Context, off int64) (bool, int64, error) {
 	return off < 4096, 4096, nil
 }
 func (v *fakeVolume) Resize(_ context.Context, size int64) error { v.head.Size = size; return nil }
+func (v *fakeVolume) Hold(context.Context) (*volume.Hold, error) {
+	return nil, errors.New("a fake volume cannot be held")
+}
 func (v *fakeVolume) Stats() volume.Stats {
 	return volume.Stats{Size: v.head.Size, Epoch: v.head.Epoch, Error: v.failure, Queued: 8192, Segments: 1}
 }
@@ -178,7 +182,7 @@ func newFixture(t *testing.T) *fixture {
 	}
 	f.volumes = &volumes{
 		log: slog.New(slog.DiscardHandler), gateway: uuid.MustParse(thisGateway), portal: func() string { return "127.0.0.1:3260" },
-		bucket: f.fakes, exports: f.targets, access: rules, own: map[string]*entry{}, busy: map[string]struct{}{},
+		bucket: f.fakes, exports: f.targets, access: rules, deleted: func() {}, own: map[string]*entry{}, busy: map[string]struct{}{},
 	}
 	return f
 }

@@ -17,15 +17,18 @@ import (
 	"sluice/cache"
 	"sluice/object"
 	"sluice/object/storeurl"
+	"sluice/snapshot"
 	"sluice/target"
 	"sluice/volume"
 	"sluice/volume/blockmap"
+	"sluice/volume/gc"
 	"sluice/volume/segment"
 )
 
 // Gateway is one gateway. It implements api.Backend.
 type Gateway struct {
 	*volumes
+	*snapshots
 
 	cfg     Config
 	log     *slog.Logger
@@ -40,6 +43,7 @@ type Gateway struct {
 	db      *badger.DB
 	cache   *cache.Cache
 	buffer  *volume.Buffer
+	garbage *collector
 	server  *target.Server
 	address net.Addr // of the portal
 	api     *listeners
@@ -108,6 +112,7 @@ func (g *Gateway) stages() []stage {
 		{"cache", g.openCache, func(context.Context) error { return g.cache.Close() }},
 		{"iSCSI server", g.openServer, nil},
 		{"volumes", g.openVolumes, func(ctx context.Context) error { return g.closeAll(ctx) }},
+		{"snapshots", g.openSnapshots, g.closeSnapshots},
 		{"portal", g.openPortal, g.closePortal},
 		{"API", g.openAPI, g.closeAPI},
 	}
@@ -200,6 +205,23 @@ func (g *Gateway) openVolumes(ctx context.Context) error {
 	if err := g.checkPortal(g.cfg.ISCSIListen); err != nil {
 		return errors.Join(err, g.closeAll(ctx))
 	}
+	return nil
+}
+
+func (g *Gateway) openSnapshots(context.Context) error {
+	catalogue := snapshot.NewCatalogue(g.store)
+	g.garbage = newCollector(gc.New(gc.Options{
+		Store: g.store, Snapshots: snapshotRoots(catalogue), Horizon: collectHorizon, Logger: g.log,
+	}), collectHorizon, g.log)
+	g.volumes.deleted = g.garbage.soon
+	g.snapshots = newSnapshots(g.volumes, catalogue, g.log)
+	return nil
+}
+
+// closeSnapshots gives up what is under way.
+func (g *Gateway) closeSnapshots(context.Context) error {
+	g.snapshots.close()
+	g.garbage.close()
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"sluice/appliance/api"
 	"sluice/object"
+	"sluice/snapshot"
 	"sluice/target"
 	"sluice/volume"
 )
@@ -18,21 +19,30 @@ func (v *volumes) CreateVolume(ctx context.Context, req api.CreateRequest) (*api
 	if err := api.CheckVolumeSize(api.Size(req.Size)); err != nil {
 		return nil, api.Errorf(api.CodeInvalid, "%w", err)
 	}
-	release, err := v.claim(req.Name)
+	return v.create(ctx, volume.New{Name: req.Name, Size: req.Size, Mode: volume.Cached}, func() error { return nil })
+}
+
+// create makes a volume and serves it. Once it is in the bucket, stands tells whether what it begins with is
+// still there.
+func (v *volumes) create(ctx context.Context, n volume.New, stands func() error) (*api.Volume, error) {
+	release, err := v.claim(n.Name)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	head, err := v.bucket.Create(ctx, req.Name, req.Size)
+	head, err := v.bucket.Create(ctx, n)
 	if err != nil {
 		return nil, explain(err)
+	}
+	if err := stands(); err != nil {
+		return nil, explain(errors.Join(err, v.bucket.Delete(ctx, n.Name)))
 	}
 	if err := v.attach(ctx, head, false); err != nil {
 		e := explain(err)
 		e.Message = "the volume was created, but not attached: " + e.Message
-		return nil, e.WithHint("run sluice volume attach %s", req.Name)
+		return nil, e.WithHint("run sluice volume attach %s", n.Name)
 	}
-	return v.describe(v.entry(req.Name)), nil
+	return v.describe(v.entry(n.Name)), nil
 }
 
 func checkMode(mode string) error {
@@ -231,6 +241,7 @@ func (v *volumes) DeleteVolume(ctx context.Context, name string, force bool) err
 	if err := v.bucket.Delete(ctx, name); err != nil {
 		return explain(err)
 	}
+	v.deleted()
 	v.log.InfoContext(ctx, "volume deleted", "volume", name, "id", head.ID)
 	if err := v.access.forget(head.ID); err != nil {
 		return explain(err)
@@ -261,6 +272,10 @@ func explain(err error) *api.Error {
 	switch {
 	case errors.Is(err, volume.ErrNotFound):
 		return api.Errorf(api.CodeNotFound, "%w", err).WithHint("sluice volume list shows all")
+	case errors.Is(err, snapshot.ErrNotFound):
+		return api.Errorf(api.CodeNotFound, "%w", err).WithHint("sluice snapshot list shows all")
+	case errors.Is(err, snapshot.ErrAmbiguous):
+		return api.Errorf(api.CodeInvalid, "%w", err)
 	case errors.Is(err, volume.ErrExists):
 		return api.Errorf(api.CodeConflict, "%w", err)
 	case errors.Is(err, volume.ErrOwned):

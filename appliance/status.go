@@ -31,6 +31,7 @@ func (g *Gateway) Status(context.Context) (*api.Status, error) {
 	}
 	g.describeCache(s)
 	g.describeStore(s)
+	s.Collection = g.garbage.status()
 	return s, nil
 }
 

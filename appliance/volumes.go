@@ -21,7 +21,7 @@ import (
 
 // catalogue is what the gateway needs of the bucket's volumes.
 type catalogue interface {
-	Create(ctx context.Context, name string, size int64) (*volume.Head, error)
+	Create(ctx context.Context, n volume.New) (*volume.Head, error)
 	Find(ctx context.Context, name string) (*volume.Head, error)
 	List(ctx context.Context) ([]*volume.Head, error)
 	Delete(ctx context.Context, name string) error
@@ -32,6 +32,7 @@ type catalogue interface {
 type servedVolume interface {
 	sbc.Disk
 	Resize(ctx context.Context, size int64) error
+	Hold(ctx context.Context) (*volume.Hold, error)
 	Stats() volume.Stats
 	Detach(ctx context.Context) error
 	Abandon(ctx context.Context) error
@@ -78,6 +79,7 @@ type volumes struct {
 	bucket  catalogue
 	exports exporter
 	access  *access
+	deleted func() // called when something was deleted from the bucket, and left garbage
 
 	mu   sync.Mutex
 	own  map[string]*entry   // by name

@@ -133,7 +133,7 @@ func TestOneOperationAtATime(t *testing.T) {
 
 func TestOtherGateway(t *testing.T) {
 	f, ctx := newFixture(t), t.Context()
-	head, err := f.fakes.Create(ctx, "theirs", int64(api.GiB))
+	head, err := f.fakes.Create(ctx, volume.New{Name: "theirs", Size: int64(api.GiB), Mode: volume.Cached})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestFailedDetachGoesOnServing(t *testing.T) {
 func TestAttachOwn(t *testing.T) {
 	f, ctx := newFixture(t), t.Context()
 	for name, owner := range map[string]string{"bad": thisGateway, "free": "", "theirs": otherGateway} {
-		head, err := f.fakes.Create(ctx, name, int64(api.GiB))
+		head, err := f.fakes.Create(ctx, volume.New{Name: name, Size: int64(api.GiB), Mode: volume.Cached})
 		if err != nil {
 			t.Fatal(err)
 		}

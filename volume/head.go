@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sync/errgroup"
 
 	"sluice/object"
 	"sluice/volume/blockmap"
@@ -218,9 +217,35 @@ func List(ctx context.Context, store object.Store) ([]*Head, error) {
 	return heads, nil
 }
 
-// Delete removes a volume that no gateway serves: first its name, so that it is gone for
-// everybody, then its segments and roots, the head last. After an error, the rest of a
-// volume without a name can be deleted again by its head.
+// Heads returns the heads of all volumes in the bucket, also of those that have no name: they are just being created or
+// deleted, or were left behind by a gateway that died while it did so.
+func Heads(ctx context.Context, store object.Store) ([]*Head, error) {
+	var heads []*Head
+	for info, err := range store.List(ctx, volumesPrefix, "") {
+		if err != nil {
+			return nil, fmt.Errorf("listing volumes: %w", err)
+		}
+		if !strings.HasSuffix(info.Key, "/head.json") {
+			continue
+		}
+		body, _, err := store.GetRange(ctx, info.Key, 0, -1)
+		if errors.Is(err, object.ErrNotFound) {
+			continue // deleted just now
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", info.Key, err)
+		}
+		h, err := decodeHead(info.Key, body)
+		if err != nil {
+			return nil, err
+		}
+		heads = append(heads, h)
+	}
+	return heads, nil
+}
+
+// Delete removes a volume that no gateway serves: its name, so that it is gone for everybody, then its
+// head. Its data is garbage then, but for what snapshots and clones need: see package gc.
 func Delete(ctx context.Context, store object.Store, name string) error {
 	h, err := Find(ctx, store, name)
 	if err != nil {
@@ -241,30 +266,10 @@ func Delete(ctx context.Context, store object.Store, name string) error {
 	if err := store.Delete(ctx, nameKey(name)); err != nil {
 		return fmt.Errorf("deleting volume %q: %w", name, err)
 	}
-	if err := deleteData(ctx, store, h); err != nil {
-		return fmt.Errorf("deleting the data of volume %q: %w", name, err)
+	if err := store.Delete(ctx, headKey(h.ID)); err != nil {
+		return fmt.Errorf("deleting volume %q: %w", name, err)
 	}
 	return nil
-}
-
-func deleteData(ctx context.Context, store object.Store, h *Head) error {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(16)
-	for _, span := range h.Spans {
-		for seq := uint32(1); seq <= span.To; seq++ {
-			g.Go(func() error { return store.Delete(gctx, segment.NewID(span.Writer, seq).Key()) })
-		}
-	}
-	for info, err := range store.List(gctx, volumesPrefix+h.ID.String()+"/roots/", "") {
-		if err != nil {
-			return errors.Join(err, g.Wait())
-		}
-		g.Go(func() error { return store.Delete(gctx, info.Key) })
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return store.Delete(ctx, headKey(h.ID))
 }
 
 // nextWriter hands out a number that no attachment of any volume in the bucket has had.

@@ -86,6 +86,26 @@ func (r *recorder) DeleteCHAP(_ context.Context, volume, initiator string) (*CHA
 	return &CHAPList{Volume: volume}, r.did("chap delete %s %s", volume, initiator)
 }
 
+func (r *recorder) CreateSnapshots(_ context.Context, q SnapshotRequest) ([]Snapshot, error) {
+	return []Snapshot{{ID: "1"}}, r.did("snapshot %v %s %v", q.Volumes, q.Description, q.Tags)
+}
+
+func (r *recorder) ListSnapshots(_ context.Context, volume string) ([]Snapshot, error) {
+	return nil, r.did("snapshots %s", volume)
+}
+
+func (r *recorder) ShowSnapshot(_ context.Context, id string) (*Snapshot, error) {
+	return &Snapshot{ID: id}, r.did("snapshot show %s", id)
+}
+
+func (r *recorder) DeleteSnapshot(_ context.Context, id string) error {
+	return r.did("snapshot delete %s", id)
+}
+
+func (r *recorder) CloneVolume(_ context.Context, source string, q CloneRequest) (*Volume, error) {
+	return &Volume{Name: q.Name}, r.did("clone %s %+v", source, q)
+}
+
 // everything makes one call of each kind.
 func everything(ctx context.Context, b Backend) error {
 	const iqn = "iqn.1993-08.org.debian:01:abc"
@@ -103,7 +123,12 @@ func everything(ctx context.Context, b Backend) error {
 	_, e12 := b.ListCHAP(ctx, "demo")
 	_, e13 := b.SetCHAP(ctx, "demo", iqn, CHAPRequest{User: "joe", Secret: testSecret})
 	_, e14 := b.DeleteCHAP(ctx, "demo", iqn)
-	return errors.Join(e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14)
+	_, e15 := b.CreateSnapshots(ctx, SnapshotRequest{Volumes: []string{"demo", "log"}, Description: "a b", Tags: map[string]string{"k": "v"}})
+	_, e16 := b.ListSnapshots(ctx, "de&mo")
+	_, e17 := b.ShowSnapshot(ctx, "12ab")
+	e18 := b.DeleteSnapshot(ctx, "12ab")
+	_, e19 := b.CloneVolume(ctx, "demo", CloneRequest{Name: "copy", Snapshot: "12ab", Size: 1 << 30})
+	return errors.Join(e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14, e15, e16, e17, e18, e19)
 }
 
 // TestClientIsTransparent: to call the client is to call the backend behind the handlers.

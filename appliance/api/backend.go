@@ -9,6 +9,7 @@ type Backend interface {
 	Attachments
 	Initiators
 	Credentials
+	Snapshots
 	// Status describes the gateway without waiting for the object store.
 	Status(ctx context.Context) (*Status, error)
 }

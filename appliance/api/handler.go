@@ -59,7 +59,7 @@ type route struct {
 func routes(b Backend) []route {
 	name := func(r *http.Request) string { return r.PathValue("name") }
 	iqn := func(r *http.Request) string { return r.PathValue("iqn") }
-	return []route{
+	return append(snapshotRoutes(b), []route{
 		{"GET /v1/status", quickTime, func(r *http.Request) (any, error) { return b.Status(r.Context()) }},
 
 		{"GET /v1/volumes", quickTime, func(r *http.Request) (any, error) {
@@ -101,7 +101,7 @@ func routes(b Backend) []route {
 		{"DELETE /v1/volumes/{name}/chap/{iqn}", quickTime, func(r *http.Request) (any, error) {
 			return b.DeleteCHAP(r.Context(), name(r), iqn(r))
 		}},
-	}
+	}...)
 }
 
 // flag reads an optional boolean of the query.

@@ -143,9 +143,11 @@ type Status struct {
 	Cache    CacheStatus   `json:"cache"`
 	Queue    QueueStatus   `json:"upload_queue"`
 	Sessions int           `json:"sessions"`
-	Volumes  []Volume      `json:"volumes"` // attached and failed ones
-	Puts     int64         `json:"puts"`    // write requests to the store since the start, repeated ones included
-	Mallocs  uint64        `json:"mallocs"` // heap objects allocated since the start
+
+	Collection CollectionStatus `json:"garbage_collection"`
+	Volumes    []Volume         `json:"volumes"` // attached and failed ones
+	Puts       int64            `json:"puts"`    // write requests to the store since the start, repeated ones included
+	Mallocs    uint64           `json:"mallocs"` // heap objects allocated since the start
 }
 
 // GatewayStatus says who and where the gateway is.
@@ -191,4 +193,14 @@ type QueueStatus struct {
 	Bytes    int64      `json:"bytes"`
 	Segments int        `json:"segments"`
 	Oldest   *time.Time `json:"oldest,omitempty"`
+}
+
+// CollectionStatus describes what the bucket holds, as the last look over all of it found.
+type CollectionStatus struct {
+	At      *time.Time `json:"at,omitempty"`    // when it ended; nil: there was none since the start
+	Error   string     `json:"error,omitempty"` // why it failed: nothing was deleted then
+	Objects int        `json:"objects"`
+	Bytes   int64      `json:"bytes"`
+	Garbage int64      `json:"garbage_bytes"` // of them nothing needs these; they are deleted soon
+	Freed   int64      `json:"freed_bytes"`   // since the start
 }

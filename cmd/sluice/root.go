@@ -26,7 +26,7 @@ func newRoot(env *environment, out *output) *cobra.Command {
 
 	c := &client{env: env, out: out}
 	root.AddCommand(newServe(env, out), newVersion(out),
-		c.flags(newVolume(c)), c.flags(newInitiator(c)), c.flags(newCHAP(c)), c.flags(newStatus(c)))
+		c.flags(newVolume(c)), c.flags(newInitiator(c)), c.flags(newSnapshot(c)), c.flags(newCHAP(c)), c.flags(newStatus(c)))
 	return root
 }
 

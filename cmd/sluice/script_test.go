@@ -174,7 +174,7 @@ func TestConfirm(t *testing.T) {
 				env: &environment{stdin: strings.NewReader(test.answer), stderr: &stderr, interactive: test.interactive},
 				out: &output{json: test.json},
 			}
-			err := c.confirm("demo")
+			err := c.confirm("volume", "demo")
 			if test.want == -1 {
 				if err != nil || !strings.Contains(stderr.String(), "demo") {
 					t.Errorf("%v; asked %q", err, &stderr)

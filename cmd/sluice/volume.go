@@ -13,7 +13,7 @@ import (
 
 func newVolume(c *client) *cobra.Command {
 	return group("volume", "Create, show, change and delete volumes",
-		newVolumeCreate(c), newVolumeList(c), newVolumeShow(c), newVolumeResize(c), newVolumeDelete(c), newVolumeAttach(c), newVolumeDetach(c))
+		newVolumeCreate(c), newVolumeList(c), newVolumeShow(c), newVolumeResize(c), newVolumeDelete(c), newVolumeAttach(c), newVolumeDetach(c), newVolumeClone(c))
 }
 
 // printVolume prints everything about a volume.

@@ -29,7 +29,7 @@ func newVolumeDelete(c *client) *cobra.Command {
 	cmd.Flags().BoolVar(&force, "force", false, "also while initiators are logged in")
 	cmd.RunE = c.volumeVerb(func(ctx context.Context, daemon *api.Client, name string) error {
 		if !yes {
-			if err := c.confirm(name); err != nil {
+			if err := c.confirm("volume", name); err != nil {
 				return err
 			}
 		}
@@ -41,12 +41,12 @@ func newVolumeDelete(c *client) *cobra.Command {
 	return cmd
 }
 
-// confirm asks for the name of the volume, if there is someone to ask.
-func (c *client) confirm(name string) error {
+// confirm asks for the name of what is to be deleted, if there is someone to ask.
+func (c *client) confirm(what, name string) error {
 	if !c.env.interactive || c.out.json {
-		return usagef("deleting volume %s destroys its data: say --yes if that is meant", name)
+		return usagef("deleting %s %s destroys its data: say --yes if that is meant", what, name)
 	}
-	fmt.Fprintf(c.env.stderr, "This destroys volume %s and all of its data. Type its name to go on: ", name)
+	fmt.Fprintf(c.env.stderr, "This destroys %s %s and all of its data. Type its name to go on: ", what, name)
 	answer, err := bufio.NewReader(c.env.stdin).ReadString('\n')
 	if err != nil && answer == "" {
 		return fmt.Errorf("reading the answer: %w", err)

@@ -104,17 +104,17 @@ func TestQEMUPatterns(t *testing.T) {
 	}
 	write = append(write, "-c", "write -z 1M 1M", "-c", "write -P 9 3M 5M", "-c", "discard 4M 1M", "-c", "write -z -u 6M 64k", "-c", "flush")
 	read = append(read, "-c", "read -P 0 1M 1M", "-c", "read -P 9 3M 1M", "-c", "read -P 0 4M 1M", "-c", "read -P 9 5M 1M", "-c", "read -P 0 6M 64k", "-c", "read -P 0 40M 1M")
-	qemuIO(t, gw, write)
-	qemuIO(t, gw, read)
+	qemuIO(t, gw, "pattern", write)
+	qemuIO(t, gw, "pattern", read)
 	gw.Kill()
 	gw.Restart()
-	qemuIO(t, gw, read)
+	qemuIO(t, gw, "pattern", read)
 }
 
 // qemuIO runs commands of qemu-io; it only prints that a pattern does not match.
-func qemuIO(t *testing.T, gw *harness.Gateway, commands []string) {
+func qemuIO(t *testing.T, gw *harness.Gateway, volume string, commands []string) {
 	t.Helper()
-	out := harness.Run(t, "qemu-io", append([]string{"-f", "raw", gw.URL("pattern")}, commands...)...)
+	out := harness.Run(t, "qemu-io", append([]string{"-f", "raw", gw.URL(volume)}, commands...)...)
 	if strings.Contains(out, "Pattern verification failed") || strings.Contains(out, "failed:") {
 		t.Fatalf("qemu-io:\n%s", out)
 	}
