@@ -105,6 +105,7 @@ func (v *fakeVolume) Resize(_ context.Context, size int64) error { v.head.Size =
 func (v *fakeVolume) Hold(context.Context) (*volume.Hold, error) {
 	return nil, errors.New("a fake volume cannot be held")
 }
+
 func (v *fakeVolume) Stats() volume.Stats {
 	return volume.Stats{Size: v.head.Size, Epoch: v.head.Epoch, Error: v.failure, Queued: 8192, Segments: 1}
 }

@@ -210,17 +210,17 @@ func (g *Gateway) openVolumes(ctx context.Context) error {
 
 func (g *Gateway) openSnapshots(context.Context) error {
 	catalogue := snapshot.NewCatalogue(g.store)
-	g.garbage = newCollector(gc.New(gc.Options{
+	g.garbage = newCollector(gc.New(gc.Options{ //nolint:contextcheck // it lives as long as the gateway
 		Store: g.store, Snapshots: snapshotRoots(catalogue), Horizon: collectHorizon, Logger: g.log,
 	}), collectHorizon, g.log)
-	g.volumes.deleted = g.garbage.soon
+	g.deleted = g.garbage.soon
 	g.snapshots = newSnapshots(g.volumes, catalogue, g.log)
 	return nil
 }
 
 // closeSnapshots gives up what is under way.
 func (g *Gateway) closeSnapshots(context.Context) error {
-	g.snapshots.close()
+	g.endJobs()
 	g.garbage.close()
 	return nil
 }

@@ -103,7 +103,7 @@ func (s *snapshots) begin(ctx context.Context, req api.SnapshotRequest) ([]*job,
 			Created: cut.Time().UTC(), Description: req.Description, Tags: req.Tags, Group: group,
 		}}
 		s.jobs[jobs[i].record.ID] = jobs[i]
-		s.running.Go(func() { s.run(jobs[i]) })
+		s.running.Go(func() { s.run(jobs[i]) }) //nolint:contextcheck // a snapshot outlives the request for it
 	}
 	return jobs, nil
 }
@@ -218,8 +218,8 @@ func (j *job) over() bool {
 	}
 }
 
-// close stops what is under way: it is gone when the gateway is.
-func (s *snapshots) close() {
+// endJobs stops what is under way: it is gone when the gateway is.
+func (s *snapshots) endJobs() {
 	close(s.stopped)
 	s.running.Wait()
 }
@@ -291,13 +291,14 @@ func (s *snapshots) ShowSnapshot(ctx context.Context, id string) (*api.Snapshot,
 }
 
 func (s *snapshots) job(id string) *job {
-	full, err := uuid.Parse(id)
-	if err != nil {
-		return nil
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.jobs[full]
+	for _, j := range s.jobs {
+		if j.record.ID.String() == id {
+			return j
+		}
+	}
+	return nil
 }
 
 // DeleteSnapshot implements api.Snapshots.

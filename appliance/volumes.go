@@ -34,6 +34,11 @@ type servedVolume interface {
 	Resize(ctx context.Context, size int64) error
 	Hold(ctx context.Context) (*volume.Hold, error)
 	Stats() volume.Stats
+	attachment
+}
+
+// attachment is how the serving of a volume ends.
+type attachment interface {
 	Detach(ctx context.Context) error
 	Abandon(ctx context.Context) error
 	Close() error
