@@ -280,8 +280,10 @@ func (s *snapshots) ListSnapshots(ctx context.Context, of string) ([]api.Snapsho
 
 // ShowSnapshot implements api.Snapshots.
 func (s *snapshots) ShowSnapshot(ctx context.Context, id string) (*api.Snapshot, error) {
-	if j := s.job(id); j != nil && (!j.over() || j.err != nil) {
-		return new(j.describe()), nil
+	if j := s.job(id); j != nil {
+		if shown := j.describe(); shown.State != api.SnapshotComplete {
+			return &shown, nil
+		}
 	}
 	record, err := s.catalogue.Find(ctx, id)
 	if err != nil {
