@@ -13,6 +13,7 @@
 //	cache            the local segment files
 //	iSCSI server     without portals
 //	volumes          those that this gateway owns are attached, each with a target
+//	snapshots        and the collector of garbage
 //	portal           initiators may log in now
 //	API              the last: who gets an answer finds everything there
 //
@@ -31,6 +32,12 @@
 //
 // Access belongs to a gateway, not to the volume in the bucket: secrets stay on the
 // machine that they were given to.
+//
+// # Snapshots
+//
+// A snapshot begins with a cut of each volume that it is asked of, all held at one instant, and is made in the background:
+// when all that the cut names is in the bucket, and its root, the record is written, and only then may the volume
+// write another root. It is lost if the gateway stops before.
 //
 // # Ownership
 //
