@@ -72,12 +72,16 @@ func TestGoalsFollowFromFigures(t *testing.T) {
 				f.add(work, "tgt", sample{rate: 30_000, p50: 80 * factor, cpu: 31 * factor})
 				f.add(work, "sluice", sample{rate: 90_000 * factor, p50: 80, cpu: 10})
 			}
-			f.add(readFour, "sluice", sample{rate: 90_000 * factor * factor})
-			f.add(writeFour, "sluice", sample{rate: 90_000 * factor * factor})
+			for _, work := range []string{readOne, writeOne} {
+				f.add(work, "sluice", sample{rate: 90_000})
+			}
+			for _, work := range []string{readFour, writeFour} {
+				f.add(work, "sluice", sample{rate: 90_000 * factor})
+			}
 			f.add(limitQD32, limitGathered, sample{rate: 108_000})
-			for _, w := range digestWorks {
-				f.add(w.name+digestsOff, "sluice", sample{rate: 100})
-				f.add(w.name+digestsOn, "sluice", sample{rate: 85 * factor})
+			for _, name := range digestNames {
+				f.add(name+digestsOff, "sluice", sample{rate: 100})
+				f.add(name+digestsOn, "sluice", sample{rate: 85 * factor})
 			}
 		}
 		for _, g := range goals(f) {

@@ -132,9 +132,9 @@ func (g goal) asked() string {
 // what the limit, or tgt, has here.
 func goals(f figures) []goal {
 	var out []goal
-	for _, w := range []struct{ name, qd1, qd32, mib, four string }{
-		{"read", readQD1, readQD32, readMiB, readFour},
-		{"write", writeQD1, writeQD32, writeMiB, writeFour},
+	for _, w := range []struct{ name, qd1, qd32, mib, one, four string }{
+		{"read", readQD1, readQD32, readMiB, readOne, readFour},
+		{"write", writeQD1, writeQD32, writeMiB, writeOne, writeFour},
 	} {
 		ours := func(work string, quantity func(sample) float64) series { return f.of(work, "sluice", quantity) }
 		against := func(work, server string, quantity func(sample) float64) series {
@@ -149,12 +149,12 @@ func goals(f figures) []goal {
 				against(w.qd32, "tgt", cpuOf).scaled(31), 10, true},
 			goal{"4 KiB " + w.name + "s at QD1: p50 against tgt's", against(w.qd1, "tgt", p50Of), 1, true},
 			goal{"1 MiB " + w.name + "s at QD8: rate against istgt's", against(w.mib, "istgt", rateOf), 1, false},
-			goal{"4 KiB " + w.name + "s: rate of four sessions against one's", ours(w.four, rateOf).over(ours(w.qd32, rateOf)), 1, false},
+			goal{"4 KiB " + w.name + "s: rate of four sessions against one's", ours(w.four, rateOf).over(ours(w.one, rateOf)), 1, false},
 		)
 	}
-	for _, w := range digestWorks {
-		slower := f.of(w.name+digestsOn, "sluice", rateOf).over(f.of(w.name+digestsOff, "sluice", rateOf))
-		out = append(out, goal{w.name + ": rate with digests against without", slower, 0.85, false})
+	for _, name := range digestNames {
+		slower := f.of(name+digestsOn, "sluice", rateOf).over(f.of(name+digestsOff, "sluice", rateOf))
+		out = append(out, goal{name + ": rate with digests against without", slower, 0.85, false})
 	}
 	return out
 }
@@ -185,14 +185,20 @@ func targetTable(f figures, calls map[figure]float64) string {
 		out.row(title, show, of(rateOf).middle()+" "+unit, of(p50Of).middle(), of(p99Of).middle(), of(p999Of).middle(),
 			of(cpuOf).middle(), count, of(mallocsOf).middle(), rate, cpu)
 	}
-	for _, w := range targetWorks {
-		title := w.name
+	show := func(work, unit string) {
+		title := work
 		for _, server := range targetNames {
-			if len(f[figure{w.name, server}]) > 0 {
-				row(w.name, title, server, w.unit, server)
+			if len(f[figure{work, server}]) > 0 {
+				row(work, title, server, unit, server)
 				title = ""
 			}
 		}
+	}
+	for _, w := range targetWorks {
+		show(w.name, w.unit)
+	}
+	for _, w := range sessionWorks {
+		show(w.name, w.unit)
 	}
 	for _, work := range []string{limitQD1, limitQD32} {
 		title := "Limit: " + work
@@ -216,16 +222,16 @@ var limitNames = map[string]string{
 // digestTable shows what digests cost each server.
 func digestTable(f figures) string {
 	var out table
-	out.head("Digests of header and data, one client in Go", "", "", "without", "with", "with against without", "server CPU us/op without", "with")
-	for _, w := range digestWorks {
-		title := w.name
+	out.head("Digests of header and data", "", "", "rate without", "with", "with against without", "server CPU us/op without", "with")
+	for _, name := range digestNames {
+		title := name
 		for _, server := range targetNames {
-			off, on := f.of(w.name+digestsOff, server, rateOf), f.of(w.name+digestsOn, server, rateOf)
+			off, on := f.of(name+digestsOff, server, rateOf), f.of(name+digestsOn, server, rateOf)
 			if len(off) == 0 {
 				continue
 			}
-			out.row(title, server, off.middle()+" "+w.unit, on.middle()+" "+w.unit, on.over(off).ranged(),
-				f.of(w.name+digestsOff, server, cpuOf).middle(), f.of(w.name+digestsOn, server, cpuOf).middle())
+			out.row(title, server, off.middle(), on.middle(), on.over(off).ranged(),
+				f.of(name+digestsOff, server, cpuOf).middle(), f.of(name+digestsOn, server, cpuOf).middle())
 			title = ""
 		}
 	}

@@ -15,8 +15,8 @@ import (
 	"sluice/target/pdu"
 )
 
-// initiator is an iSCSI client for one comparison that libiscsi cannot make: with
-// digests of header and data against none. It keeps depth commands in flight, gathers
+// initiator is an iSCSI client for what iscsiverify cannot do: digests of the data, which
+// libiscsi does not have, and several sessions that start at the same time. It keeps depth commands in flight, gathers
 // those that it can send in one write, and takes all answers that have come in one read.
 // It checks every digest, and fails at the first thing that is not as it should be.
 type initiator struct {
@@ -29,6 +29,7 @@ type initiator struct {
 	expSN   pdu.SN // the next StatSN
 	lun     uint64
 	data    []byte // of a received data segment
+	read    int    // bytes of data received
 }
 
 // load is what an initiator asks for: commands of bytes each, within the first area bytes.
@@ -38,8 +39,8 @@ type load struct {
 	bytes, area int
 }
 
-// dialDisk logs in to the disk of an iscsi:// address.
-func dialDisk(address string, digests bool) (*initiator, error) {
+// dialDisk logs in to the disk of an iscsi:// address, as the n-th session of a host.
+func dialDisk(address string, n byte, digests bool) (*initiator, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, err
@@ -56,17 +57,40 @@ func dialDisk(address string, digests bool) (*initiator, error) {
 	if err != nil {
 		return nil, err
 	}
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second)) // an open connection takes it; run sets its own
 	c := &initiator{conn: conn, in: bufio.NewReaderSize(conn, 256<<10), cmdSN: 1, maxSN: 1, data: make([]byte, 1<<18+4)}
 	c.lun, _ = pdu.EncodeLUN(lun)
-	if err := c.login(path[0], digests); err != nil {
+	if err := c.login(path[0], n, digests); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("login: %w", err)
+	}
+	if err := c.ready(); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("test unit ready: %w", err)
 	}
 	return c, nil
 }
 
+// ready sends TEST UNIT READY until no unit attention is left (SAM-5 5.14).
+func (c *initiator) ready() (err error) {
+	for range 8 {
+		var h pdu.Header
+		cmd := pdu.SCSICommand{Final: true, Attr: pdu.AttrSimple, LUN: c.lun, ITT: uint32(c.cmdSN), CmdSN: c.cmdSN, ExpStatSN: c.expSN}
+		cmd.Marshal(&h)
+		c.append(&h, nil)
+		c.cmdSN++
+		if err := c.flush(); err != nil {
+			return err
+		}
+		if _, err = c.answer(); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
 // login goes straight to the operational stage, since no authentication is asked for.
-func (c *initiator) login(target string, digests bool) error {
+func (c *initiator) login(target string, n byte, digests bool) error {
 	method := "None"
 	if digests {
 		method = "CRC32C"
@@ -79,7 +103,7 @@ func (c *initiator) login(target string, digests bool) error {
 	var answer strings.Builder
 	for range 8 {
 		req := pdu.LoginRequest{
-			Transit: true, CSG: pdu.StageOperational, NSG: pdu.StageFullFeature, ISID: [6]byte{0x80, 0, 0, 1, byte(rand.Uint32()), 1},
+			Transit: true, CSG: pdu.StageOperational, NSG: pdu.StageFullFeature, ISID: [6]byte{0x80, 0, 0, 0, 1, n},
 			CmdSN: c.cmdSN, ExpStatSN: c.expSN, DataLength: uint32(len(text)),
 		}
 		var h pdu.Header
@@ -113,18 +137,19 @@ func (c *initiator) login(target string, digests bool) error {
 	return nil
 }
 
-// run puts the load on the disk for a time and returns the commands a second.
-func (c *initiator) run(l load, d time.Duration) (rate float64, err error) {
+// run puts the load on the disk for a time and returns how many commands were carried out.
+func (c *initiator) run(l load, d time.Duration) (done int, err error) {
 	payload := make([]byte, l.bytes)
 	for i := 0; i < len(payload); i += 8 {
 		binary.NativeEndian.PutUint64(payload[i:], rand.Uint64())
 	}
-	_ = c.conn.SetDeadline(time.Now().Add(d + 30*time.Second)) // an open connection takes it
-	start, inFlight, done := time.Now(), 0, 0
+	_ = c.conn.SetDeadline(time.Now().Add(d + 30*time.Second))
+	start, inFlight := time.Now(), 0
+	c.read = 0
 	for {
 		running := time.Since(start) < d
 		if !running && inFlight == 0 {
-			return float64(done) / time.Since(start).Seconds(), nil
+			break
 		}
 		for running && inFlight < l.depth && c.cmdSN.LessEq(c.maxSN) {
 			c.command(l, payload)
@@ -134,7 +159,7 @@ func (c *initiator) run(l load, d time.Duration) (rate float64, err error) {
 			return 0, err
 		}
 		for more := true; more; more = c.in.Buffered() >= pdu.HeaderLen {
-			finished, err := c.answer(l)
+			finished, err := c.answer()
 			if err != nil {
 				return 0, err
 			}
@@ -144,6 +169,10 @@ func (c *initiator) run(l load, d time.Duration) (rate float64, err error) {
 			}
 		}
 	}
+	if !l.write && c.read != done*l.bytes {
+		return 0, fmt.Errorf("%d reads of %d bytes brought %d", done, l.bytes, c.read)
+	}
+	return done, nil
 }
 
 // command adds a READ (16) or a WRITE (16) (SBC-3 5.15, 5.42) of a random place to what is sent next.
@@ -168,7 +197,7 @@ func (c *initiator) command(l load, payload []byte) {
 }
 
 // answer takes one PDU and tells whether it ends a command.
-func (c *initiator) answer(l load) (finished bool, err error) {
+func (c *initiator) answer() (finished bool, err error) {
 	var h pdu.Header
 	if _, err := c.receive(&h); err != nil {
 		return false, err
@@ -178,11 +207,12 @@ func (c *initiator) answer(l load) (finished bool, err error) {
 		var d pdu.DataIn
 		d.Unmarshal(&h)
 		c.window(d.MaxCmdSN)
+		c.read += int(d.DataLength)
 		if !d.HasStatus {
 			return false, nil
 		}
 		c.expSN = d.StatSN + 1
-		return true, good(d.Status, d.Residual)
+		return true, good(d.Status)
 	case pdu.OpSCSIResponse:
 		var r pdu.SCSIResponse
 		r.Unmarshal(&h)
@@ -191,14 +221,14 @@ func (c *initiator) answer(l load) (finished bool, err error) {
 		if r.Response != pdu.ResponseCompleted {
 			return true, fmt.Errorf("service response %d", r.Response)
 		}
-		return true, good(r.Status, r.Residual)
+		return true, good(r.Status)
 	}
-	return false, fmt.Errorf("opcode %#02x, write %t", byte(h.Opcode()), l.write)
+	return false, fmt.Errorf("opcode %#02x", byte(h.Opcode()))
 }
 
-func good(status byte, residual uint32) error {
-	if status != 0 || residual != 0 {
-		return fmt.Errorf("status %#02x, residual %d", status, residual)
+func good(status byte) error {
+	if status != 0 {
+		return fmt.Errorf("status %#02x", status)
 	}
 	return nil
 }

@@ -10,17 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"sluice/test/harness"
 )
 
 // targetArea is the part of each disk of 1 GiB that is worked on, and read from memory.
-const targetArea = "512m"
-
-// targetWork is one use of a target, by sessions clients at once.
-type targetWork struct {
-	workload
-	sessions int
-}
+const targetArea = "256m"
 
 // The names of what goals are about.
 const (
@@ -30,38 +26,61 @@ const (
 	writeQD32  = "4 KiB random write, QD32"
 	readMiB    = "1 MiB sequential read, QD8"
 	writeMiB   = "1 MiB sequential write, QD8"
+	readOne    = "4 KiB random read, one session of QD32"
 	readFour   = "4 KiB random read, four sessions of QD32"
+	writeOne   = "4 KiB random write, one session of QD32"
 	writeFour  = "4 KiB random write, four sessions of QD32"
+	readBigQD8 = "64 KiB random read, QD8"
 	limitQD1   = "48 bytes for 48 + 4096, QD1"
 	limitQD32  = "48 bytes for 48 + 4096, QD32"
 	digestsOn  = ", digests"
 	digestsOff = ", no digests"
 )
 
-var targetWorks = []targetWork{
-	{workload{name: readQD1, unit: "IOPS", args: []string{"--read", "100", "--depth", "1"}}, 1},
-	{workload{name: writeQD1, unit: "IOPS", args: []string{"--depth", "1"}}, 1},
-	{workload{name: readQD32, unit: "IOPS", args: []string{"--read", "100", "--depth", "32"}}, 1},
-	{workload{name: readFour, unit: "IOPS", args: []string{"--read", "100", "--depth", "32"}}, 4},
-	{workload{name: writeQD32, unit: "IOPS", args: []string{"--depth", "32"}}, 1},
-	{workload{name: writeFour, unit: "IOPS", args: []string{"--depth", "32"}}, 4},
-	{workload{name: "64 KiB sequential read, QD8", unit: "MiB/s", args: []string{"--read", "100", "--sequential", "--bs", "64k", "--depth", "8"}}, 1},
-	{workload{name: "64 KiB sequential write, QD8", unit: "MiB/s", args: []string{"--sequential", "--bs", "64k", "--depth", "8"}}, 1},
-	{workload{name: readMiB, unit: "MiB/s", args: []string{"--read", "100", "--sequential", "--bs", "1m", "--depth", "8"}}, 1},
-	{workload{name: writeMiB, unit: "MiB/s", args: []string{"--sequential", "--bs", "1m", "--depth", "8"}}, 1},
+var targetWorks = []workload{
+	{name: readQD1, unit: "IOPS", args: []string{"--read", "100", "--depth", "1"}},
+	{name: writeQD1, unit: "IOPS", args: []string{"--depth", "1"}},
+	{name: readQD32, unit: "IOPS", args: []string{"--read", "100", "--depth", "32"}},
+	{name: writeQD32, unit: "IOPS", args: []string{"--depth", "32"}},
+	{name: "64 KiB sequential read, QD8", unit: "MiB/s", args: []string{"--read", "100", "--sequential", "--bs", "64k", "--depth", "8"}},
+	{name: "64 KiB sequential write, QD8", unit: "MiB/s", args: []string{"--sequential", "--bs", "64k", "--depth", "8"}},
+	{name: readMiB, unit: "MiB/s", args: []string{"--read", "100", "--sequential", "--bs", "1m", "--depth", "8"}},
+	{name: writeMiB, unit: "MiB/s", args: []string{"--sequential", "--bs", "1m", "--depth", "8"}},
 }
 
-// digestWork is measured with digests of header and data and without.
-type digestWork struct {
-	name string
-	unit string
-	load load
+// ownWork is measured with our own initiator: one or several sessions, which log in
+// first and start together; and with digests of header and data or without.
+type ownWork struct {
+	name     string
+	unit     string
+	load     load
+	sessions int
+	digests  bool
 }
 
-var digestWorks = []digestWork{
-	{readQD32, "IOPS", load{depth: 32, bytes: 4096, area: 512 << 20}},
-	{writeQD32, "IOPS", load{write: true, depth: 32, bytes: 4096, area: 512 << 20}},
-	{"64 KiB random read, QD8", "MiB/s", load{depth: 8, bytes: 64 << 10, area: 512 << 20}},
+var (
+	readOwn  = load{depth: 32, bytes: 4 << 10, area: 256 << 20}
+	writeOwn = load{depth: 32, bytes: 4 << 10, area: 256 << 20, write: true}
+	readBig  = load{depth: 8, bytes: 64 << 10, area: 256 << 20}
+)
+
+var sessionWorks = []ownWork{
+	{readOne, "IOPS", readOwn, 1, false},
+	{readFour, "IOPS", readOwn, 4, false},
+	{writeOne, "IOPS", writeOwn, 1, false},
+	{writeFour, "IOPS", writeOwn, 4, false},
+}
+
+// digestNames are what is measured without digests and with.
+var digestNames = []string{readQD32, writeQD32, readBigQD8}
+
+var digestWorks = []ownWork{
+	{readQD32 + digestsOff, "IOPS", readOwn, 1, false},
+	{readQD32 + digestsOn, "IOPS", readOwn, 1, true},
+	{writeQD32 + digestsOff, "IOPS", writeOwn, 1, false},
+	{writeQD32 + digestsOn, "IOPS", writeOwn, 1, true},
+	{readBigQD8 + digestsOff, "MiB/s", readBig, 1, false},
+	{readBigQD8 + digestsOn, "MiB/s", readBig, 1, true},
 }
 
 // targetSettings are how much make bench-target measures.
@@ -69,15 +88,17 @@ type targetSettings struct {
 	rounds int
 	each   time.Duration // of one measurement
 	short  time.Duration // of one of the limit, of digests, and of a count of system calls
+	// hasty does not wait until sluice has uploaded its last segment, which takes seconds.
+	hasty bool
 }
 
 func TestTarget(t *testing.T) {
 	var s targetSettings
 	switch os.Getenv("SLUICE_BENCH_TARGET") {
 	case "quick":
-		s = targetSettings{rounds: 2, each: 500 * time.Millisecond, short: 300 * time.Millisecond}
+		s = targetSettings{rounds: 2, each: 300 * time.Millisecond, short: 200 * time.Millisecond, hasty: true}
 	case "full":
-		s = targetSettings{rounds: 5, each: 1500 * time.Millisecond, short: 700 * time.Millisecond}
+		s = targetSettings{rounds: 5, each: time.Second, short: 500 * time.Millisecond}
 	default:
 		t.Skip("a benchmark: make bench-target runs it")
 	}
@@ -90,7 +111,7 @@ func TestTarget(t *testing.T) {
 	for round := range s.rounds {
 		// All servers are started afresh in each round, and end with it.
 		t.Run(fmt.Sprintf("round %d of %d", round+1, s.rounds), func(t *testing.T) {
-			contenders, absent := startTargets(t)
+			contenders, absent := startTargets(t, s)
 			left = absent
 			limits := []*contender{startLimit(t, limitBatched), startLimit(t, limitGathered)}
 			// Whoever comes first in one round comes later in the next.
@@ -116,15 +137,19 @@ func TestTarget(t *testing.T) {
 }
 
 // startTargets starts all that can be; sluice is the first. It also returns what was left out.
-func startTargets(t *testing.T) (there []*contender, absent []string) {
+func startTargets(t *testing.T, s targetSettings) (there []*contender, absent []string) {
 	t.Helper()
 	gw := harness.Start(t, harness.Options{DataDir: memoryDir(t), Store: "file://" + memoryDir(t)})
 	gw.CreateVolume("bench", "1GiB")
+	ours := sluiceContender(gw, "bench")
+	if s.hasty {
+		ours.quiet = func() { waitBacklog(t, gw) }
+	}
 	for _, c := range []struct {
 		name   string
 		server *contender
 	}{
-		{"sluice", sluiceContender(gw, "bench")},
+		{"sluice", ours},
 		{"tgt", startTgt(t, "tgt", memoryFile(t))},
 		{"istgt", startIstgt(t, memoryFile(t))},
 		{"gotgt", startGotgt(t, memoryFile(t))},
@@ -133,13 +158,29 @@ func startTargets(t *testing.T) (there []*contender, absent []string) {
 			absent = append(absent, c.name)
 			continue
 		}
+		if c.server != ours {
+			c.server.quiet = func() {} // what it writes stays in memory
+		}
 		fill(t, c.server, targetArea)
 		there = append(there, c.server)
 	}
 	return there, absent
 }
 
-// benchTargets measures everything once.
+// waitBacklog waits until no more than a segment or so is left to upload.
+func waitBacklog(t *testing.T, gw *harness.Gateway) {
+	t.Helper()
+	for range 600 {
+		if volumes := gw.Status().Volumes; len(volumes) == 1 && volumes[0].QueuedBytes < 64<<20 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatal("the backlog does not go down")
+}
+
+// benchTargets measures everything once. After each measurement it waits until the
+// server is quiet, so that no upload of sluice's falls into a measurement of another.
 func benchTargets(t *testing.T, f figures, s targetSettings, contenders, limits []*contender) {
 	t.Helper()
 	for _, depth := range []struct {
@@ -152,80 +193,104 @@ func benchTargets(t *testing.T, f figures, s targetSettings, contenders, limits 
 	}
 	for _, w := range targetWorks {
 		for _, c := range contenders {
-			c.quiet()
 			f.add(w.name, c.name, measureTarget(t, w, c, s.each))
+			c.quiet()
 		}
 	}
-	for _, w := range digestWorks {
+	benchOwn(t, f, sessionWorks, contenders, s.each)
+	benchOwn(t, f, digestWorks, contenders, s.short)
+}
+
+// benchOwn measures what only our own initiator can. A server is left out from its first
+// failure on: not every target has digests, or has them right. Ours may not fail.
+func benchOwn(t *testing.T, f figures, works []ownWork, contenders []*contender, d time.Duration) {
+	t.Helper()
+	failed := map[*contender]bool{}
+	for _, w := range works {
 		for _, c := range contenders {
-			for _, way := range []string{digestsOff, digestsOn} {
+			if failed[c] {
+				continue
+			}
+			measured, err := measureOwn(t, w, c, d)
+			switch {
+			case err == nil:
+				f.add(w.name, c.name, measured)
 				c.quiet()
-				f.add(w.name+way, c.name, measureDigests(t, w, c, way == digestsOn, s.short))
+			case c.mallocs != nil:
+				t.Fatalf("%s: %s: %v", c.name, w.name, err)
+			default:
+				t.Logf("left out: %s: %s: %v", c.name, w.name, err)
+				failed[c] = true
 			}
 		}
 	}
 }
 
-// measureTarget runs a workload, in as many client processes as it has sessions.
-func measureTarget(t *testing.T, w targetWork, c *contender, d time.Duration) sample {
+// measureTarget runs a workload with iscsiverify.
+func measureTarget(t *testing.T, w workload, c *contender, d time.Duration) sample {
 	t.Helper()
 	args := slices.Concat([]string{"--seconds", fmt.Sprint(d.Seconds()), "--size", targetArea}, w.args, []string{c.url})
-	out := sample{mallocs: missing}
-	if c.mallocs != nil {
-		out.mallocs = -c.mallocs()
-	}
-	cpu := cpuTime(t, c.pids())
-	var running []<-chan harness.VerifyResult
-	for range w.sessions {
-		running = append(running, harness.VerifyStart(t, args...))
-	}
-	var ops int64
-	for _, results := range running {
-		r := <-results
-		if r.Exit != harness.VerifyOK {
-			t.Fatalf("%s: %s: %v", c.name, w.name, r)
-		}
-		ops += r.Ops
-		rate := r.IOPS
-		if w.unit == "MiB/s" {
-			rate = r.MiBs
-		}
-		out.rate += rate
-		// Of several sessions, the one that waits longest.
-		out.p50, out.p99, out.p999 = max(out.p50, r.P50US), max(out.p99, r.P99US), max(out.p999, r.P999US)
-	}
-	perOp := 1 / float64(max(ops, 1))
-	out.cpu = float64((cpuTime(t, c.pids()) - cpu).Microseconds()) * perOp
-	if c.mallocs != nil {
-		out.mallocs = (out.mallocs + c.mallocs()) * perOp
+	var r harness.VerifyResult
+	cpu, mallocs := spent(t, c, func() int {
+		r = harness.MustVerify(t, args...)
+		return int(r.Ops)
+	})
+	out := sample{rate: r.IOPS, p50: r.P50US, p99: r.P99US, p999: r.P999US, cpu: cpu, mallocs: mallocs}
+	if w.unit == "MiB/s" {
+		out.rate = r.MiBs
 	}
 	return out
 }
 
-// measureDigests is measureTarget by our own initiator, which knows data digests. A
-// target that has none, or fails, has no figures.
-func measureDigests(t *testing.T, w digestWork, c *contender, digests bool, d time.Duration) sample {
+// spent runs what returns a number of operations, and returns what each of them took of
+// the server: us of CPU time, and heap objects if that can be asked.
+func spent(t *testing.T, c *contender, run func() (ops int)) (cpu, mallocs float64) {
 	t.Helper()
-	none := sample{rate: missing, p50: missing, p99: missing, p999: missing, cpu: missing, mallocs: missing}
-	client, err := dialDisk(c.url, digests)
-	if err == nil {
-		defer client.conn.Close()
-		cpu := cpuTime(t, c.pids())
-		var rate float64
-		if rate, err = client.run(w.load, d); err == nil {
-			out := none
-			out.cpu = float64((cpuTime(t, c.pids()) - cpu).Microseconds()) / max(rate*d.Seconds(), 1)
-			if out.rate = rate; w.unit == "MiB/s" {
-				out.rate *= float64(w.load.bytes) / (1 << 20)
-			}
-			return out
+	mallocs = missing
+	if c.mallocs != nil {
+		mallocs = -c.mallocs()
+	}
+	before := cpuTime(t, c.pids())
+	ops := float64(max(run(), 1))
+	cpu = float64((cpuTime(t, c.pids()) - before).Microseconds()) / ops
+	if c.mallocs != nil {
+		mallocs = (mallocs + c.mallocs()) / ops
+	}
+	return cpu, mallocs
+}
+
+// measureOwn runs a workload of our own initiator.
+func measureOwn(t *testing.T, w ownWork, c *contender, d time.Duration) (sample, error) {
+	t.Helper()
+	var clients []*initiator
+	for i := range w.sessions {
+		client, err := dialDisk(c.url, byte(i), w.digests)
+		if err != nil {
+			return sample{}, err
 		}
+		defer client.conn.Close()
+		clients = append(clients, client)
 	}
-	if c.name == "sluice" {
-		t.Fatalf("%s, digests %t: %v", w.name, digests, err)
+	out := sample{p50: missing, p99: missing, p999: missing}
+	var group errgroup.Group
+	out.cpu, out.mallocs = spent(t, c, func() int {
+		done := make([]int, w.sessions)
+		start := time.Now()
+		for i, client := range clients {
+			group.Go(func() (err error) { done[i], err = client.run(w.load, d); return err })
+		}
+		_ = group.Wait() // and again below
+		ops := 0
+		for _, n := range done {
+			ops += n
+		}
+		out.rate = float64(ops) / time.Since(start).Seconds()
+		return ops
+	})
+	if w.unit == "MiB/s" {
+		out.rate *= float64(w.load.bytes) / (1 << 20)
 	}
-	t.Logf("left out: %s: %s, digests %t: %v", c.name, w.name, digests, err)
-	return none
+	return out, group.Wait()
 }
 
 // rotated returns all of s, beginning with the n-th.
