@@ -57,7 +57,7 @@ func dialDisk(address string, n byte, digests bool) (*initiator, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second)) // an open connection takes it; run sets its own
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Second)) // an open connection takes it; run sets its own
 	c := &initiator{conn: conn, in: bufio.NewReaderSize(conn, 256<<10), cmdSN: 1, maxSN: 1, data: make([]byte, 1<<18+4)}
 	c.lun, _ = pdu.EncodeLUN(lun)
 	if err := c.login(path[0], n, digests); err != nil {

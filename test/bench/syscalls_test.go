@@ -17,11 +17,14 @@ import (
 
 // countCalls counts the system calls per operation of every contender, with perf: a
 // tracer that stops the server at each call, as strace does, would let requests pile up
-// and so change what is counted. Where perf cannot count, nothing is.
+// and so change what is counted. Only 4 KiB operations are counted. Where perf cannot count, nothing is.
 func countCalls(t *testing.T, calls map[figure]float64, s targetSettings, contenders []*contender) {
 	t.Helper()
 	client := filepath.Join(harness.Root(t), "bin", "iscsiverify") // it was built for the rates
 	for _, w := range targetWorks {
+		if w.unit != "IOPS" {
+			continue
+		}
 		for _, c := range contenders {
 			n, err := callsPerOp(t, c, slices.Concat([]string{client, "--seconds", fmt.Sprint(s.short.Seconds()), "--size", targetArea}, w.args, []string{c.url}))
 			if err != nil {
