@@ -72,16 +72,13 @@ func TestGoalsFollowFromFigures(t *testing.T) {
 				f.add(work, "tgt", sample{rate: 30_000, p50: 80 * factor, cpu: 31 * factor})
 				f.add(work, "sluice", sample{rate: 90_000 * factor, p50: 80, cpu: 10})
 			}
-			for _, work := range []string{readOne, writeOne} {
-				f.add(work, "sluice", sample{rate: 90_000})
-			}
 			for _, work := range []string{readFour, writeFour} {
 				f.add(work, "sluice", sample{rate: 90_000 * factor})
 			}
 			f.add(limitQD32, limitGathered, sample{rate: 108_000})
 			for _, name := range digestNames {
-				f.add(name+digestsOff, "sluice", sample{rate: 100})
-				f.add(name+digestsOn, "sluice", sample{rate: 85 * factor})
+				f.add(name, "sluice", sample{rate: 90_000})
+				f.add(name+digests, "sluice", sample{rate: 0.85 * 90_000 * factor})
 			}
 		}
 		for _, g := range goals(f) {

@@ -143,17 +143,21 @@ func goals(f figures) []goal {
 		limit := f.of(limitQD32, limitGathered, rateOf)
 		out = append(out,
 			goal{"4 KiB " + w.name + "s at QD32: rate against tgt's", against(w.qd32, "tgt", rateOf), 3, false},
-			goal{"4 KiB " + w.name + "s at QD32: IOPS, scaled to a machine whose gathered limit is 120k",
-				ours(w.qd32, rateOf).over(limit).scaled(120_000), 100_000, false},
-			goal{"4 KiB " + w.name + "s at QD32: server CPU us/op, scaled to a machine on which tgt takes 31",
-				against(w.qd32, "tgt", cpuOf).scaled(31), 10, true},
+			goal{
+				"4 KiB " + w.name + "s at QD32: IOPS, scaled to a machine whose gathered limit is 120k",
+				ours(w.qd32, rateOf).over(limit).scaled(120_000), 100_000, false,
+			},
+			goal{
+				"4 KiB " + w.name + "s at QD32: server CPU us/op, scaled to a machine on which tgt takes 31",
+				against(w.qd32, "tgt", cpuOf).scaled(31), 10, true,
+			},
 			goal{"4 KiB " + w.name + "s at QD1: p50 against tgt's", against(w.qd1, "tgt", p50Of), 1, true},
 			goal{"1 MiB " + w.name + "s at QD8: rate against istgt's", against(w.mib, "istgt", rateOf), 1, false},
 			goal{"4 KiB " + w.name + "s: rate of four sessions against one's", ours(w.four, rateOf).over(ours(w.one, rateOf)), 1, false},
 		)
 	}
 	for _, name := range digestNames {
-		slower := f.of(name+digestsOn, "sluice", rateOf).over(f.of(name+digestsOff, "sluice", rateOf))
+		slower := f.of(name+digests, "sluice", rateOf).over(f.of(name, "sluice", rateOf))
 		out = append(out, goal{name + ": rate with digests against without", slower, 0.85, false})
 	}
 	return out
@@ -197,8 +201,10 @@ func targetTable(f figures, calls map[figure]float64) string {
 	for _, w := range targetWorks {
 		show(w.name, w.unit)
 	}
-	for _, w := range sessionWorks {
-		show(w.name, w.unit)
+	for _, w := range ownWorks {
+		if !w.digests {
+			show(w.name, w.unit)
+		}
 	}
 	for _, work := range []string{limitQD1, limitQD32} {
 		title := "Limit: " + work
@@ -226,12 +232,12 @@ func digestTable(f figures) string {
 	for _, name := range digestNames {
 		title := name
 		for _, server := range targetNames {
-			off, on := f.of(name+digestsOff, server, rateOf), f.of(name+digestsOn, server, rateOf)
+			off, on := f.of(name, server, rateOf), f.of(name+digests, server, rateOf)
 			if len(off) == 0 {
 				continue
 			}
 			out.row(title, server, off.middle(), on.middle(), on.over(off).ranged(),
-				f.of(name+digestsOff, server, cpuOf).middle(), f.of(name+digestsOn, server, cpuOf).middle())
+				f.of(name, server, cpuOf).middle(), f.of(name+digests, server, cpuOf).middle())
 			title = ""
 		}
 	}

@@ -202,8 +202,7 @@ func (c *initiator) answer() (finished bool, err error) {
 	if _, err := c.receive(&h); err != nil {
 		return false, err
 	}
-	switch h.Opcode() {
-	case pdu.OpDataIn:
+	if h.Opcode() == pdu.OpDataIn {
 		var d pdu.DataIn
 		d.Unmarshal(&h)
 		c.window(d.MaxCmdSN)
@@ -213,17 +212,18 @@ func (c *initiator) answer() (finished bool, err error) {
 		}
 		c.expSN = d.StatSN + 1
 		return true, good(d.Status)
-	case pdu.OpSCSIResponse:
-		var r pdu.SCSIResponse
-		r.Unmarshal(&h)
-		c.window(r.MaxCmdSN)
-		c.expSN = r.StatSN + 1
-		if r.Response != pdu.ResponseCompleted {
-			return true, fmt.Errorf("service response %d", r.Response)
-		}
-		return true, good(r.Status)
 	}
-	return false, fmt.Errorf("opcode %#02x", byte(h.Opcode()))
+	if h.Opcode() != pdu.OpSCSIResponse {
+		return false, fmt.Errorf("opcode %#02x", byte(h.Opcode()))
+	}
+	var r pdu.SCSIResponse
+	r.Unmarshal(&h)
+	c.window(r.MaxCmdSN)
+	c.expSN = r.StatSN + 1
+	if r.Response != pdu.ResponseCompleted {
+		return true, fmt.Errorf("service response %d", r.Response)
+	}
+	return true, good(r.Status)
 }
 
 func good(status byte) error {

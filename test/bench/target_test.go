@@ -33,8 +33,7 @@ const (
 	readBigQD8 = "64 KiB random read, QD8"
 	limitQD1   = "48 bytes for 48 + 4096, QD1"
 	limitQD32  = "48 bytes for 48 + 4096, QD32"
-	digestsOn  = ", digests"
-	digestsOff = ", no digests"
+	digests    = ", digests"
 )
 
 var targetWorks = []workload{
@@ -64,30 +63,26 @@ var (
 	readBig  = load{depth: 8, bytes: 64 << 10, area: 256 << 20}
 )
 
-var sessionWorks = []ownWork{
+// ownWorks ends with those that not every target can do.
+var ownWorks = []ownWork{
 	{readOne, "IOPS", readOwn, 1, false},
 	{readFour, "IOPS", readOwn, 4, false},
 	{writeOne, "IOPS", writeOwn, 1, false},
 	{writeFour, "IOPS", writeOwn, 4, false},
+	{readBigQD8, "MiB/s", readBig, 1, false},
+	{readOne + digests, "IOPS", readOwn, 1, true},
+	{writeOne + digests, "IOPS", writeOwn, 1, true},
+	{readBigQD8 + digests, "MiB/s", readBig, 1, true},
 }
 
 // digestNames are what is measured without digests and with.
-var digestNames = []string{readQD32, writeQD32, readBigQD8}
-
-var digestWorks = []ownWork{
-	{readQD32 + digestsOff, "IOPS", readOwn, 1, false},
-	{readQD32 + digestsOn, "IOPS", readOwn, 1, true},
-	{writeQD32 + digestsOff, "IOPS", writeOwn, 1, false},
-	{writeQD32 + digestsOn, "IOPS", writeOwn, 1, true},
-	{readBigQD8 + digestsOff, "MiB/s", readBig, 1, false},
-	{readBigQD8 + digestsOn, "MiB/s", readBig, 1, true},
-}
+var digestNames = []string{readOne, writeOne, readBigQD8}
 
 // targetSettings are how much make bench-target measures.
 type targetSettings struct {
 	rounds int
 	each   time.Duration // of one measurement
-	short  time.Duration // of one of the limit, of digests, and of a count of system calls
+	short  time.Duration // of one of the limit, and of a count of system calls
 	// hasty does not wait until sluice has uploaded its last segment, which takes seconds.
 	hasty bool
 }
@@ -197,16 +192,15 @@ func benchTargets(t *testing.T, f figures, s targetSettings, contenders, limits 
 			c.quiet()
 		}
 	}
-	benchOwn(t, f, sessionWorks, contenders, s.each)
-	benchOwn(t, f, digestWorks, contenders, s.short)
+	benchOwn(t, f, contenders, s.each)
 }
 
 // benchOwn measures what only our own initiator can. A server is left out from its first
 // failure on: not every target has digests, or has them right. Ours may not fail.
-func benchOwn(t *testing.T, f figures, works []ownWork, contenders []*contender, d time.Duration) {
+func benchOwn(t *testing.T, f figures, contenders []*contender, d time.Duration) {
 	t.Helper()
 	failed := map[*contender]bool{}
-	for _, w := range works {
+	for _, w := range ownWorks {
 		for _, c := range contenders {
 			if failed[c] {
 				continue
