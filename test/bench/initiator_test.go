@@ -184,6 +184,7 @@ func (c *initiator) command(l load, payload []byte) {
 	cmd.CDB[0] = 0x88
 	if l.write {
 		cmd.CDB[0], cmd.DataLength = 0x8a, uint32(l.bytes)
+		binary.NativeEndian.PutUint64(payload, rand.Uint64()) // no block is like another
 	} else {
 		payload = nil
 	}
