@@ -10,7 +10,7 @@ packages=(libiscsi-bin libiscsi-dev gcc libc6-dev qemu-utils qemu-block-extra
 	mmdebstrap busybox-static cpio kmod iproute2 e2fsprogs)
 # User-mode Linux needs a tap device; without, the guest runs in QEMU.
 [ -c /dev/net/tun ] || packages+=(qemu-system-x86)
-[ "${1:-}" = bench ] && packages+=(tgt istgt s3backer)
+[ "${1:-}" = bench ] && packages+=(tgt istgt s3backer linux-perf)
 
 missing=()
 for package in "${packages[@]}"; do

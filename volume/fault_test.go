@@ -13,7 +13,7 @@ import (
 )
 
 // story is a life of a volume in short: two gateways, data of several segments, zeros, a
-// root, and everything read back from the bucket alone.
+// snapshot and its clone, a copy, and everything read back from the bucket alone.
 func story(t *testing.T, store object.Store) {
 	t.Helper()
 	ctx := context.Background()
@@ -25,6 +25,18 @@ func story(t *testing.T, store object.Store) {
 	write(t, va, 4*mib, two)
 	write(t, va, 512, one[:1024])
 	if err := va.Zero(ctx, 8*mib, mib, true); err != nil {
+		t.Fatal(err)
+	}
+	cut := cutNow(t, va)
+	write(t, va, 0, two[:4*mib])
+	root, err := cut.Finish(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut.Close()
+	write(t, va, 0, one[:4*mib])
+	write(t, va, 512, one[:1024])
+	if err := va.Copy(ctx, 24*mib, 4*mib, 6*mib); err != nil {
 		t.Fatal(err)
 	}
 	if err := va.Resize(ctx, 128*mib); err != nil {
@@ -50,7 +62,9 @@ func story(t *testing.T, store object.Store) {
 	copy(want[512:], one[:1024])
 	clear(want[8*mib : 9*mib])
 	expect(t, vb, 0, want)
+	expect(t, vb, 24*mib, want[4*mib:10*mib])
 	b.stop()
+	expect(t, clone(t, store, "then", root), 0, want[:cutSize])
 }
 
 // TestEveryStoreCallFails fails each call of the object store once, before it takes effect

@@ -27,14 +27,19 @@ const (
 	rootShare = 25
 )
 
-// sealer seals what is old, syncs what is sealed and checkpoints the map until ctx ends. It never waits for the
+// sealer seals what is old, syncs it when there is nothing else to do, and checkpoints the map until ctx ends. It never waits for the
 // bucket. The map is checkpointed up to a segment already.
 func (v *Volume) sealer(ctx context.Context, checkpointed segment.ID) {
 	tick := time.NewTicker(min(time.Second, v.opts.SealAfter))
 	defer tick.Stop()
+	quiet := uint64(0) // what appends was at the last tick
 	for {
+		idle := false
 		select {
 		case <-tick.C:
+			v.mu.Lock()
+			idle, quiet = quiet == v.appends, v.appends
+			v.mu.Unlock()
 		case <-v.grown:
 		case <-ctx.Done():
 			return
@@ -44,11 +49,15 @@ func (v *Volume) sealer(ctx context.Context, checkpointed segment.ID) {
 			v.rotate()
 		}
 		sealed, appends := v.sealed, v.sealedAppends
+		due := v.checkpointDue
+		v.checkpointDue = false
 		v.mu.Unlock()
-		// Uploads and flushes find less to sync, and less is lost with the power. An error
-		// has stopped the volume.
-		_ = v.syncTo(ctx, appends)
-		if sealed-checkpointed < checkpointEvery && !v.m.NeedsCheckpoint() {
+		if idle {
+			// The next flush finds less to sync, and less is lost with the power. While writes go on the
+			// kernel writes back what is old; who uploads or flushes syncs. An error has stopped the volume.
+			_ = v.syncTo(ctx, appends)
+		}
+		if sealed-checkpointed < checkpointEvery && !v.m.NeedsCheckpoint() && !due {
 			continue
 		}
 		if err := v.m.Checkpoint(ctx, sealed); err == nil {
@@ -158,7 +167,9 @@ func (v *Volume) finishRoot(ctx context.Context, published segment.ID) error {
 	if v.frozen == frozen { // else a cut superseded it just now
 		v.frozen = nil
 	}
+	v.checkpointDue = true
 	v.mu.Unlock()
+	signal(v.grown)
 	frozen.Done()
 	v.rooted, v.uploadedAtRoot = frozen.Position(), v.stats.uploadedBytes.Load()
 	v.stats.roots.Add(1)

@@ -125,7 +125,9 @@ func (v *Volume) openMap(ctx context.Context, rec *recovery) error {
 		return fmt.Errorf("opening the block map: %w", err)
 	}
 	if err == nil && trusted {
-		if pos, ok := v.m.Position(); ok {
+		// One that is older than the root would be brought up to date by segments that may be
+		// garbage by now.
+		if pos, ok := v.m.Position(); ok && pos >= rec.rooted {
 			rec.start, rec.end = pos, pos
 			return nil
 		}

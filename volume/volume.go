@@ -67,6 +67,7 @@ type Volume struct {
 	frozen        *blockmap.Frozen
 	rootDue       bool // the next rotation freezes the map for a root
 	cut           *Cut // not closed yet
+	checkpointDue bool // there is a root that the last checkpoint may be older than
 
 	spares  chan spare    // one prepared file, or none yet
 	cutting chan struct{} // holds a token while the volume is held or a cut is not closed

@@ -3,12 +3,16 @@ package gc_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,23 +34,31 @@ const (
 // gateway serves volumes from one data directory.
 type gateway struct {
 	t    testing.TB
+	dir  string
 	opts volume.Options
 	stop func()
 }
 
-func newGateway(t testing.TB, store object.Store, name string) *gateway {
+func newGateway(t testing.TB, store object.Store, dir, name string) *gateway {
 	t.Helper()
-	dir, log := t.TempDir(), slog.New(slog.DiscardHandler)
-	db, err := blockmap.OpenDB(filepath.Join(dir, "index"), log)
+	log := slog.New(slog.DiscardHandler)
+	index := filepath.Join(dir, "index")
+	db, err := blockmap.OpenDB(index, log)
+	if errors.Is(err, blockmap.ErrCorrupt) { // a copy of a moment that never was; all of it can be made again
+		if err := os.RemoveAll(index); err != nil {
+			t.Fatal(err)
+		}
+		db, err = blockmap.OpenDB(index, log)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := cache.Open(cache.Options{Dir: filepath.Join(dir, "segments"), DB: db, Source: store, Bytes: 64 * mib, Logger: log})
+	c, err := cache.Open(cache.Options{Dir: filepath.Join(dir, "segments"), DB: db, Source: store, Bytes: 9 * mib, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &gateway{
-		t: t,
+		t: t, dir: dir,
 		opts: volume.Options{
 			Store: store, DB: db, Cache: c, Buffer: volume.NewBuffer(256 * mib), Gateway: name, Host: "test", Boot: "boot", Logger: log,
 		},
@@ -213,6 +225,53 @@ func (w *world) reopen(rt *rapid.T) {
 	s.v = w.g.open(h)
 }
 
+// crash goes on with a copy of the data directory, as kill -9 leaves it.
+func (w *world) crash(rt *rapid.T) {
+	dir := w.t.TempDir()
+	if err := copyTree(dir, w.g.dir); err != nil {
+		rt.Fatal(err)
+	}
+	for _, s := range w.volumes {
+		if err := s.v.Close(); err != nil {
+			rt.Fatal(err)
+		}
+	}
+	w.g.stop()
+	w.g = newGateway(w.t, w.store, dir, w.g.opts.Gateway)
+	for name, s := range w.volumes {
+		h, err := volume.Find(context.Background(), w.store, name)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		s.v = w.g.open(h)
+		w.expect(name, s.v, s.model)
+	}
+}
+
+// copyTree copies files that may be changed and deleted meanwhile.
+func copyTree(to, from string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, strings.TrimPrefix(path, from))
+		if d.IsDir() {
+			return os.MkdirAll(target, 0o700)
+		}
+		body, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) || d.Name() == "LOCK" {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(target, body, 0o600)
+	})
+}
+
 func (w *world) collect(rt *rapid.T) {
 	if _, err := w.collector.Collect(context.Background()); err != nil {
 		rt.Fatal(err)
@@ -228,7 +287,7 @@ func (w *world) check() {
 	}
 	w.g.stop()
 	w.made++
-	w.g = newGateway(w.t, w.store, fmt.Sprint("gw", w.made))
+	w.g = newGateway(w.t, w.store, w.t.TempDir(), fmt.Sprint("gw", w.made))
 	for name, s := range w.volumes {
 		h, err := volume.Find(context.Background(), w.store, name)
 		if err != nil {
@@ -266,7 +325,7 @@ func newWorld(t testing.TB, rt *rapid.T) *world {
 		t: t, rt: rt, store: memory.New(), volumes: map[string]*served{}, snapshots: map[string]*kept{},
 		rnd: rand.New(rand.NewPCG(1, rapid.Uint64().Draw(rt, "seed"))),
 	}
-	w.g = newGateway(t, w.store, "gw")
+	w.g = newGateway(t, w.store, t.TempDir(), "gw")
 	w.collector = gc.New(gc.Options{Store: w.store, Logger: slog.New(slog.DiscardHandler), Snapshots: func(context.Context) ([]blockmap.Root, error) {
 		var roots []blockmap.Root
 		for _, k := range w.snapshots {
@@ -299,7 +358,7 @@ func TestNothingNeededIsDeleted(t *testing.T) {
 		w.create(rt)
 		rt.Repeat(map[string]func(*rapid.T){
 			"create": w.create, "write": w.write, "write2": w.write, "write3": w.write, "copy": w.copy, "snapshot": w.snapshot, "snapshot2": w.snapshot,
-			"clone": w.clone, "delete snapshot": w.deleteSnapshot, "delete volume": w.deleteVolume, "reopen": w.reopen,
+			"clone": w.clone, "delete snapshot": w.deleteSnapshot, "delete volume": w.deleteVolume, "reopen": w.reopen, "crash": w.crash,
 			"collect": w.collect, "collect2": w.collect,
 		})
 		w.collect(rt)
