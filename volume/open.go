@@ -18,7 +18,7 @@ import (
 // stops at its next look at the head, and what it had not uploaded is lost.
 func Open(ctx context.Context, id uuid.UUID, opts Options, force bool) (*Volume, error) {
 	if opts.MapBytes == 0 {
-		opts.MapBytes = 192 << 20
+		opts.MapBytes = 128 << 20
 	}
 	if opts.SealAfter == 0 {
 		opts.SealAfter = 5 * time.Second

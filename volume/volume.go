@@ -30,7 +30,7 @@ type Options struct {
 	Boot    string // identity of this boot of the machine: what was not synced outlives a process, not a boot
 	Codec   segment.Codec
 	Logger  *slog.Logger
-	// MapBytes bounds the decoded part of the block map in memory; 0 means 192 MiB.
+	// MapBytes bounds the decoded part of the block map in memory; 0 means 128 MiB.
 	MapBytes int64
 	// SealAfter is the age at which an open segment is sealed for upload; 0 means 5 s.
 	SealAfter time.Duration
