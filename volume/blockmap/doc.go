@@ -74,6 +74,13 @@
 // pages (a root was finished since) but not too few: pages changed since the checkpoint are
 // noted by the replay.
 //
+// # Roots without a map
+//
+// A root can be read where there is neither a Map nor a disk: a View yields its mapped blocks in
+// order, with names and checksums, and says of each part that is damaged which blocks it takes with it. Diff compares
+// two Views. Since nothing in the bucket is overwritten, a node or a page that both refer to at
+// the same place is the same, and is not read: the cost is that of what changed.
+//
 // # Locks
 //
 // Pages are spread over 64 shards, each with a mutex that is held for a lookup, a change, or the

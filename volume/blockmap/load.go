@@ -231,14 +231,9 @@ func (m *Map) fetchPages(ctx context.Context, node *index, first ref) (*page, er
 
 // fetched makes a page of bytes from the bucket.
 func (m *Map) fetched(node *index, r ref, b []byte) (*page, error) {
-	no := node.number*nodePages + uint64(r.num)
-	key := node.keys[r.key]
-	if checksum(b) != r.crc {
-		return nil, fmt.Errorf("%w: %s at %d: map page %d: checksum mismatch", ErrDamaged, key, r.off, no)
-	}
-	p, err := decodePage(no, b)
+	p, err := checkedPage(node, r, b)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s at %d: %w", ErrDamaged, key, r.off, err)
+		return nil, err
 	}
 	p.unsaved = true // so that badger keeps it when it is evicted
 	return p, nil

@@ -2,7 +2,6 @@ package blockmap
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"sluice/object"
@@ -50,7 +49,7 @@ func (s *Survey) Add(ctx context.Context, root Root) error {
 	if root.Length <= 0 || root.Length > maxIndex {
 		return fmt.Errorf("surveying a map root: %w: %s: a root of %d bytes is impossible", ErrDamaged, root.Key, root.Length)
 	}
-	b, err := s.fetch(ctx, root.Key, root.Offset, root.Length, root.CRC)
+	b, err := getChecked(ctx, s.store, root.Key, root.Offset, root.Length, root.CRC)
 	if err != nil {
 		return fmt.Errorf("surveying a map root: %w", err)
 	}
@@ -79,7 +78,7 @@ func (s *Survey) addNode(ctx context.Context, key string, r ref) error {
 	if s.visited(key, int64(r.off)) {
 		return nil
 	}
-	b, err := s.fetch(ctx, key, int64(r.off), int64(r.length), r.crc)
+	b, err := getChecked(ctx, s.store, key, int64(r.off), int64(r.length), r.crc)
 	if err != nil {
 		return err
 	}
@@ -112,7 +111,7 @@ func adjacent(a, b ref) bool { return a.key == b.key && a.off+a.length == b.off 
 func (s *Survey) addPages(ctx context.Context, node *index, refs []ref) error {
 	first, last := refs[0], refs[len(refs)-1]
 	key := node.keys[first.key]
-	b, err := s.get(ctx, key, int64(first.off), int64(last.off+last.length-first.off))
+	b, err := getPiece(ctx, s.store, key, int64(first.off), int64(last.off+last.length-first.off))
 	if err != nil {
 		return err
 	}
@@ -131,30 +130,4 @@ func (s *Survey) addPages(ctx context.Context, node *index, refs []ref) error {
 		}
 	}
 	return nil
-}
-
-// fetch reads and checks a piece of an object.
-func (s *Survey) fetch(ctx context.Context, key string, off, n int64, crc uint32) ([]byte, error) {
-	b, err := s.get(ctx, key, off, n)
-	if err != nil {
-		return nil, err
-	}
-	if checksum(b) != crc {
-		return nil, fmt.Errorf("%w: %s at %d: checksum mismatch", ErrDamaged, key, off)
-	}
-	return b, nil
-}
-
-func (s *Survey) get(ctx context.Context, key string, off, n int64) ([]byte, error) {
-	b, _, err := s.store.GetRange(ctx, key, off, n)
-	if errors.Is(err, object.ErrNotFound) {
-		return nil, fmt.Errorf("%w: %s is missing", ErrDamaged, key)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("fetching block map: %w", err)
-	}
-	if int64(len(b)) != n {
-		return nil, fmt.Errorf("%w: %s ends before %d", ErrDamaged, key, off+n)
-	}
-	return b, nil
 }
