@@ -28,13 +28,14 @@ type Snapshot struct {
 	Tags        map[string]string `json:"tags,omitempty"`
 	Group       uuid.UUID         `json:"group,omitzero"`     // that snapshots of one moment have in common
 	Uploaded    int64             `json:"uploaded,omitempty"` // bytes that were not in the bucket at the moment, before compression
+	Made        *Made             `json:"schedule,omitempty"` // by a schedule; nil: somebody asked for it
 }
 
 // Errors of the catalogue.
 var (
 	ErrNotFound  = errors.New("no such snapshot")
 	ErrAmbiguous = errors.New("more than one snapshot has an ID that begins so")
-	ErrDamaged   = errors.New("the record of a snapshot is damaged")
+	ErrDamaged   = errors.New("a record of snapshots is damaged")
 )
 
 const prefix = "snapshots/"
