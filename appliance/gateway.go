@@ -29,6 +29,7 @@ import (
 type Gateway struct {
 	*volumes
 	*snapshots
+	*inspector
 
 	cfg     Config
 	log     *slog.Logger
@@ -215,11 +216,13 @@ func (g *Gateway) openSnapshots(context.Context) error {
 	}), collectHorizon, g.log)
 	g.deleted = g.garbage.soon
 	g.snapshots = newSnapshots(g.volumes, catalogue, g.log)
+	g.inspector = newInspector(g.store, catalogue, g.log)
 	return nil
 }
 
 // closeSnapshots gives up what is under way.
 func (g *Gateway) closeSnapshots(context.Context) error {
+	g.endInspections()
 	g.endJobs()
 	g.garbage.close()
 	return nil

@@ -16,11 +16,11 @@ type Change struct {
 	Zeros          bool  // all of it reads as zeros in the later one, and occupies no space there
 }
 
-// Diff yields the ranges of bytes that changed between two snapshots, in order and as long as possible; see
+// Diff yields the ranges of bytes that changed between two snapshots, from the block on that holds byte offset, in order and as long as possible; see
 // blockmap.Diff for what counts and what it costs. The two may be of different volumes and sizes: a copy of
 // from, cut or filled with zeros to the size of to, becomes a copy of to by writing the changes to it. An error is the
 // last that comes.
-func Diff(ctx context.Context, store object.Store, from, to *Snapshot) iter.Seq2[Change, error] {
+func Diff(ctx context.Context, store object.Store, from, to *Snapshot, offset int64) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		a, err := open(ctx, store, from)
 		if err != nil {
@@ -32,7 +32,7 @@ func Diff(ctx context.Context, store object.Store, from, to *Snapshot) iter.Seq2
 			yield(Change{}, err)
 			return
 		}
-		for c, err := range blockmap.Diff(ctx, a, b) {
+		for c, err := range blockmap.Diff(ctx, a, b, uint64(max(offset, 0))/segment.BlockSize) {
 			if err != nil {
 				yield(Change{}, fmt.Errorf("snapshots %s and %s: %w", from.ID, to.ID, err))
 				return

@@ -16,7 +16,7 @@ import (
 func diffOf(t fataler, w *world, a, b *Snapshot) []Change {
 	t.Helper()
 	var list []Change
-	for c, err := range Diff(context.Background(), w.store, a, b) {
+	for c, err := range Diff(context.Background(), w.store, a, b, 0) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +114,7 @@ func TestDiffOfDamage(t *testing.T) {
 	if err := w.store.Delete(t.Context(), b.Root.Key); err != nil {
 		t.Fatal(err)
 	}
-	for _, err := range Diff(t.Context(), w.store, a, b) {
+	for _, err := range Diff(t.Context(), w.store, a, b, 0) {
 		if !errors.Is(err, blockmap.ErrDamaged) {
 			t.Error(err)
 		}

@@ -106,6 +106,22 @@ func (r *recorder) CloneVolume(_ context.Context, source string, q CloneRequest)
 	return &Volume{Name: q.Name}, r.did("clone %s %+v", source, q)
 }
 
+func (r *recorder) DiffSnapshots(_ context.Context, from, to string, offset int64) (*SnapshotDiff, error) {
+	return &SnapshotDiff{From: from}, r.did("diff %s %s %d", from, to, offset)
+}
+
+func (r *recorder) VerifySnapshot(_ context.Context, id string, q VerifyRequest) (*Verification, error) {
+	return &Verification{Snapshot: id}, r.did("verify %s %+v", id, q)
+}
+
+func (r *recorder) ShowVerification(_ context.Context, id string) (*Verification, error) {
+	return &Verification{ID: id}, r.did("verification %s", id)
+}
+
+func (r *recorder) CancelVerification(_ context.Context, id string) error {
+	return r.did("verification cancel %s", id)
+}
+
 // everything makes one call of each kind.
 func everything(ctx context.Context, b Backend) error {
 	const iqn = "iqn.1993-08.org.debian:01:abc"
@@ -128,7 +144,11 @@ func everything(ctx context.Context, b Backend) error {
 	_, e17 := b.ShowSnapshot(ctx, "12ab")
 	e18 := b.DeleteSnapshot(ctx, "12ab")
 	_, e19 := b.CloneVolume(ctx, "demo", CloneRequest{Name: "copy", Snapshot: "12ab", Size: 1 << 30})
-	return errors.Join(e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14, e15, e16, e17, e18, e19)
+	_, e20 := b.DiffSnapshots(ctx, "12ab", "34cd", 77)
+	_, e21 := b.VerifySnapshot(ctx, "12ab", VerifyRequest{Quick: true})
+	_, e22 := b.ShowVerification(ctx, "12ab")
+	e23 := b.CancelVerification(ctx, "12ab")
+	return errors.Join(e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14, e15, e16, e17, e18, e19, e20, e21, e22, e23)
 }
 
 // TestClientIsTransparent: to call the client is to call the backend behind the handlers.

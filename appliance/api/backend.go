@@ -10,6 +10,7 @@ type Backend interface {
 	Initiators
 	Credentials
 	Snapshots
+	Inspections
 	// Status describes the gateway without waiting for the object store.
 	Status(ctx context.Context) (*Status, error)
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -59,7 +60,7 @@ type route struct {
 func routes(b Backend) []route {
 	name := func(r *http.Request) string { return r.PathValue("name") }
 	iqn := func(r *http.Request) string { return r.PathValue("iqn") }
-	return append(snapshotRoutes(b), []route{
+	return append(slices.Concat(snapshotRoutes(b), inspectRoutes(b)), []route{
 		{"GET /v1/status", quickTime, func(r *http.Request) (any, error) { return b.Status(r.Context()) }},
 
 		{"GET /v1/volumes", quickTime, func(r *http.Request) (any, error) {

@@ -15,8 +15,8 @@ import (
 )
 
 func newSnapshot(c *client) *cobra.Command {
-	return group("snapshot", "Create, show and delete snapshots of volumes",
-		newSnapshotCreate(c), newSnapshotList(c), newSnapshotShow(c), newSnapshotDelete(c))
+	return group("snapshot", "Create, show, compare, verify and delete snapshots of volumes",
+		newSnapshotCreate(c), newSnapshotList(c), newSnapshotShow(c), newSnapshotDelete(c), newSnapshotDiff(c), newSnapshotVerify(c))
 }
 
 func newSnapshotCreate(c *client) *cobra.Command {

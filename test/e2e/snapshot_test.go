@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"sluice/test/harness"
@@ -20,6 +21,7 @@ func TestSnapshots(t *testing.T) {
 		qemuIO(t, gw, "pattern", []string{"-c", "write -P 2 1M 1M", "-c", "discard 2M 1M", "-c", "flush"})
 		second := snapshot(t, gw, "pattern")
 		qemuIO(t, gw, "pattern", []string{"-c", "write -P 3 0 64M"})
+		inspect(t, gw, first, second)
 
 		gw.CLI("volume", "clone", "pattern", "was1", "--snapshot", first)
 		gw.CLI("volume", "clone", "pattern", "was2", "--snapshot", second[:8], "--size", "128MiB")
@@ -60,4 +62,30 @@ func snapshot(t *testing.T, gw *harness.Gateway, volume string) string {
 		t.Fatalf("snapshot create: %+v", list)
 	}
 	return list.Snapshots[0].ID
+}
+
+// inspect looks into two snapshots: between them, the second MiB was written and the third one discarded.
+func inspect(t *testing.T, gw *harness.Gateway, first, second string) {
+	t.Helper()
+	type byteRange struct {
+		Offset, Length int64
+		Zeros          bool
+	}
+	var diff struct{ Ranges []byteRange }
+	if err := json.Unmarshal(gw.CLI("snapshot", "diff", first, second, "--json"), &diff); err != nil {
+		t.Fatal(err)
+	}
+	if want := []byteRange{{1 << 20, 1 << 20, false}, {2 << 20, 1 << 20, true}}; !slices.Equal(diff.Ranges, want) {
+		t.Errorf("changed: %+v, expected %+v", diff.Ranges, want)
+	}
+	var verified struct {
+		State  string
+		Blocks int64
+	}
+	if err := json.Unmarshal(gw.CLI("snapshot", "verify", second, "--json"), &verified); err != nil {
+		t.Fatal(err)
+	}
+	if verified.State != "good" || verified.Blocks != 31<<20/4096 {
+		t.Errorf("verified: %+v", verified)
+	}
 }

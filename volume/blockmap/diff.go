@@ -15,13 +15,13 @@ type Change struct {
 	Mapped       bool // in the later map; otherwise they read as zeros there
 }
 
-// Diff yields the blocks that the map of to has otherwise than that of from, in order. Blocks are the same if they have the same
+// Diff yields the blocks, from first on, that the map of to has otherwise than that of from, in order. Blocks are the same if they have the same
 // name; one that was written again with the content that it had counts as changed. Two changes that touch differ in
 // Mapped. The cost is that of the pages that changed: nodes and pages that both roots refer to at the same place are
 // not read. An error is the last that comes; damage of what has to be read is ErrDamaged.
-func Diff(ctx context.Context, from, to *View) iter.Seq2[Change, error] {
+func Diff(ctx context.Context, from, to *View, first uint64) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
-		d := differ{from: from, to: to}
+		d := differ{from: from, to: to, first: first}
 		var last Change
 		for list := range ahead(ctx, d.jobs(ctx), jobsAhead, d.compare) {
 			if list.err != nil {
@@ -29,6 +29,13 @@ func Diff(ctx context.Context, from, to *View) iter.Seq2[Change, error] {
 				return
 			}
 			for _, c := range list.changes {
+				if c.Block < first {
+					cut := min(first-c.Block, c.Count)
+					c.Block, c.Count = c.Block+cut, c.Count-cut
+				}
+				if c.Count == 0 {
+					continue
+				}
 				if last.Count > 0 && last.Block+last.Count == c.Block && last.Mapped == c.Mapped {
 					last.Count += c.Count
 					continue
@@ -46,7 +53,10 @@ func Diff(ctx context.Context, from, to *View) iter.Seq2[Change, error] {
 }
 
 // differ compares two views.
-type differ struct{ from, to *View }
+type differ struct {
+	from, to *View
+	first    uint64
+}
 
 // pair is a node of both views; one of them is empty if a view does not have it.
 type pair struct {
@@ -70,14 +80,15 @@ type changes struct {
 // jobs yields the pages that are not at the same place in both views.
 func (d *differ) jobs(ctx context.Context) iter.Seq[pageDiff] {
 	return func(yield func(pageDiff) bool) {
-		for p := range ahead(ctx, differing(d.from.index, d.to.index), nodesAhead, d.loadNodes) {
+		for p := range ahead(ctx, differing(d.from.index, d.to.index, d.first/nodeBlocks), nodesAhead, d.loadNodes) {
 			if p.err != nil {
 				yield(pageDiff{pair: p})
 				return
 			}
 			job := pageDiff{pair: p}
 			n := 0
-			for two := range differing(p.from, p.to) {
+			skip := (max(d.first, p.number*nodeBlocks) - p.number*nodeBlocks) / pageBlocks
+			for two := range differing(p.from, p.to, skip) {
 				if two[0].length > 0 {
 					job.fromRefs = append(job.fromRefs, two[0])
 				}
@@ -98,10 +109,11 @@ func (d *differ) jobs(ctx context.Context) iter.Seq[pageDiff] {
 	}
 }
 
-// differing yields what two indexes do not have at the same place: the refs of both, in order; a ref of length 0 is missing.
-func differing(a, b *index) iter.Seq[[2]ref] {
+// differing yields what two indexes do not have at the same place, from a number on: the refs of both, in order; a ref of length 0 is
+// missing.
+func differing(a, b *index, first uint64) iter.Seq[[2]ref] {
 	return func(yield func([2]ref) bool) {
-		x, y := a.refs, b.refs
+		x, y := a.refs[a.search(int(first)):], b.refs[b.search(int(first)):]
 		for len(x) > 0 || len(y) > 0 {
 			var two [2]ref
 			if len(y) == 0 || len(x) > 0 && x[0].num <= y[0].num {

@@ -137,13 +137,15 @@ func TestViewAndDiff(t *testing.T) {
 				t.Fatalf("blocks %d to %d: %s, lost %v", r[0], r[1], cmp.Diff(want, got), lost)
 			}
 		}
-		var got []Change
-		for c, err := range Diff(context.Background(), h.view(t, i), h.view(t, k)) {
-			must(t, err)
-			got = append(got, c)
-		}
-		if diff := cmp.Diff(difference(h.want[i], h.want[k]), got); diff != "" {
-			t.Fatal(diff)
+		for _, first := range []uint64{0, first} {
+			var got []Change
+			for c, err := range Diff(context.Background(), h.view(t, i), h.view(t, k), first) {
+				must(t, err)
+				got = append(got, c)
+			}
+			if diff := cmp.Diff(difference(h.want[i].within(first, MaxBlocks), h.want[k].within(first, MaxBlocks)), got); diff != "" {
+				t.Fatal(diff)
+			}
 		}
 	})
 }
@@ -180,7 +182,7 @@ func TestDiffReadsOnlyWhatChanged(t *testing.T) {
 	counted := object.Fault(h.store, func(object.Call) object.Outcome { calls.Add(1); return object.Outcome{} })
 	from.store, to.store = counted, counted
 	n := 0
-	for c, err := range Diff(t.Context(), from, to) {
+	for c, err := range Diff(t.Context(), from, to, 0) {
 		must(t, err)
 		if n++; c != (Change{Block: 7*nodeBlocks + 5, Count: 1, Mapped: true}) {
 			t.Errorf("%+v", c)
@@ -257,7 +259,7 @@ func checkDamaged(t *testing.T, h *history, want blocks, at int) {
 	if !maps.Equal(rest, got) {
 		t.Fatalf("byte %d: with %v: %s", at, lost, cmp.Diff(rest, got))
 	}
-	for _, err := range Diff(t.Context(), h.viewOr(t, 0, v), v) {
+	for _, err := range Diff(t.Context(), h.viewOr(t, 0, v), v, 0) {
 		if err != nil && !errors.Is(err, ErrDamaged) {
 			t.Fatalf("byte %d: %v", at, err)
 		}
