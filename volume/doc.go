@@ -49,4 +49,5 @@
 //	upload.go   sealed segments to the bucket       pace.go     how uploads give way
 //	keeper.go   sealing, checkpoints, roots, watch  readahead.go  sequential readers
 //	head.go     head.json, names, writer numbers    buffer.go   the upload buffer
+//	view.go     a root, read without a volume
 package volume

@@ -36,6 +36,7 @@ func Open(ctx context.Context, id uuid.UUID, opts Options, force bool) (*Volume,
 		spares: make(chan spare, 1), cutting: make(chan struct{}, 1), grown: make(chan struct{}, 1), advanced: make(chan struct{}, 1),
 	}
 	v.size.Store(head.Size)
+	v.checked = checkedReader{opts.Cache, v.log, &v.stats.checksumErrors}
 	v.ahead.requests = make(chan extent, 2*prefetchers)
 	if err := v.attach(ctx); err != nil {
 		return nil, fmt.Errorf("attaching volume %q: %w", head.Name, err)

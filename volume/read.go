@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
+	"sluice/cache"
 	"sluice/volume/segment"
 )
 
@@ -138,6 +141,18 @@ func runLength(entries []segment.Entry) int {
 
 // readRun reads neighbouring blocks of one segment and checks them.
 func (v *Volume) readRun(ctx context.Context, p []byte, entries []segment.Entry, wait bool) error {
+	return v.checked.read(ctx, p, entries, wait)
+}
+
+// checkedReader reads blocks through the cache, and lets none pass whose checksum is wrong.
+type checkedReader struct {
+	cache  *cache.Cache
+	log    *slog.Logger
+	errors *atomic.Int64 // counts wrong checksums
+}
+
+// read reads neighbouring blocks of one segment. A damaged copy is fetched again once.
+func (c checkedReader) read(ctx context.Context, p []byte, entries []segment.Entry, wait bool) error {
 	first := entries[0].Name
 	if first == 0 {
 		clear(p)
@@ -145,19 +160,19 @@ func (v *Volume) readRun(ctx context.Context, p []byte, entries []segment.Entry,
 	}
 	id, slot := first.Segment(), first.Index()
 	for attempt := 0; ; attempt++ {
-		if err := v.opts.Cache.Read(ctx, id, slot, p, wait); err != nil {
+		if err := c.cache.Read(ctx, id, slot, p, wait); err != nil {
 			return err
 		}
 		bad := badBlock(p, entries)
 		if bad < 0 {
 			return nil
 		}
-		v.stats.checksumErrors.Add(1)
+		c.errors.Add(1)
 		err := fmt.Errorf("%w: block %d of segment %s (object %s)", ErrChecksum, slot+uint32(bad), id, id.Key())
-		if !v.opts.Cache.Invalidate(id, slot, uint32(len(entries))) {
+		if !c.cache.Invalidate(id, slot, uint32(len(entries))) {
 			return fmt.Errorf("%w: the local copy is damaged and is not in the bucket yet", err)
 		}
-		v.log.Warn("a local copy is damaged; it is fetched again", "error", err)
+		c.log.Warn("a local copy is damaged; it is fetched again", "error", err)
 		if !wait {
 			return syscall.EAGAIN
 		}

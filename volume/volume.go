@@ -85,6 +85,8 @@ type Volume struct {
 	ahead readAhead
 	stats counters
 
+	checked checkedReader // adds to stats
+
 	stop context.CancelFunc
 	done sync.WaitGroup
 }
