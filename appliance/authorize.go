@@ -19,8 +19,26 @@ func (v *volumes) Authorize(initiator, targetName string, remote net.Addr) (logi
 	if e == nil {
 		return login.Access{}, login.Refuse(pdu.LoginNotFound, "there is no volume for target %s", targetName)
 	}
+	if err := v.notImported(e); err != nil {
+		return login.Access{}, err
+	}
 	credentials, err := v.access.of(e.head.ID).admit(initiator, local)
 	return login.Access{CHAP: credentials, TargetAlias: e.head.Name}, err
+}
+
+// notImported tells whether no image is being imported into a volume, and none is there in part.
+func (v *volumes) notImported(e *entry) error {
+	if h := v.holds.get(e.head.Name); h != nil {
+		if h.force {
+			return nil
+		}
+		return login.Refuse(pdu.LoginUnavailable, "the volume is being written to over the API")
+	}
+	if _, unfinished := v.imports.of(e.head.ID); unfinished {
+		return login.Refuse(pdu.LoginUnavailable, "the volume holds a part of an image: go on with \"sluice volume import %s --resume\", "+
+			"or import another one", e.head.Name)
+	}
+	return nil
 }
 
 // admit tells whether an initiator may log in, and with which credentials. The refusal names

@@ -177,13 +177,17 @@ func newFixture(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
+	notes, err := openImports(t.TempDir() + "/imports")
+	if err != nil {
+		t.Fatal(err)
+	}
 	f := &fixture{
 		fakes:   newFakeBucket(),
 		targets: &fakeExports{exported: map[string]sbc.Disk{}, sessions: map[string][]target.SessionInfo{}},
 	}
 	f.volumes = &volumes{
 		log: slog.New(slog.DiscardHandler), gateway: uuid.MustParse(thisGateway), portal: func() string { return "127.0.0.1:3260" },
-		bucket: f.fakes, exports: f.targets, access: rules, deleted: func() {}, own: map[string]*entry{}, busy: map[string]struct{}{},
+		bucket: f.fakes, exports: f.targets, access: rules, imports: notes, deleted: func() {}, own: map[string]*entry{}, busy: map[string]struct{}{},
 	}
 	return f
 }

@@ -127,8 +127,12 @@ func (g *Gateway) openDataDir(context.Context) (err error) {
 	if err != nil {
 		return errors.Join(err, g.dir.close())
 	}
+	notes, err := openImports(g.dir.join("imports"))
+	if err != nil {
+		return errors.Join(err, g.dir.close())
+	}
 	g.volumes = &volumes{
-		log: g.log, gateway: g.dir.id, portal: g.portalAddress, access: rules,
+		log: g.log, gateway: g.dir.id, portal: g.portalAddress, access: rules, imports: notes,
 		own: map[string]*entry{}, busy: map[string]struct{}{},
 	}
 	return nil
@@ -196,10 +200,7 @@ func (g *Gateway) openVolumes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.bucket = &bucket{store: g.store, opts: volume.Options{
-		Store: g.store, DB: g.db, Cache: g.cache, Buffer: g.buffer,
-		Gateway: g.dir.id.String(), Host: g.host, Boot: boot, Codec: segment.CodecS2, Logger: g.log,
-	}}
+	g.bucket = &bucket{store: g.store, opts: g.volumeOptions(boot)}
 	if err := g.attachOwn(ctx); err != nil {
 		return errors.Join(err, g.closeAll(ctx))
 	}
@@ -209,13 +210,24 @@ func (g *Gateway) openVolumes(ctx context.Context) error {
 	return nil
 }
 
+func (g *Gateway) volumeOptions(boot string) volume.Options {
+	return volume.Options{
+		Store: g.store, DB: g.db, Cache: g.cache, Buffer: g.buffer,
+		Gateway: g.dir.id.String(), Host: g.host, Boot: boot, Codec: segment.CodecS2, Logger: g.log,
+	}
+}
+
 func (g *Gateway) openSnapshots(context.Context) error {
 	catalogue := snapshot.NewCatalogue(g.store)
 	g.garbage = newCollector(gc.New(gc.Options{ //nolint:contextcheck // it lives as long as the gateway
 		Store: g.store, Snapshots: snapshotRoots(catalogue), Horizon: collectHorizon, Logger: g.log,
 	}), collectHorizon, g.log)
 	g.deleted = g.garbage.soon
-	g.snapshots = newSnapshots(g.volumes, catalogue, g.log)
+	view := func(ctx context.Context, root blockmap.Root, size int64) (*volume.View, error) {
+		return volume.OpenView(ctx, root, size, g.volumeOptions(""))
+	}
+	g.snapshots = newSnapshots(g.volumes, catalogue, view, g.log)
+	g.sweepMoments() //nolint:contextcheck // in the background
 	g.inspector = newInspector(g.store, catalogue, g.log)
 	return nil
 }

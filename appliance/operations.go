@@ -137,6 +137,11 @@ func (v *volumes) AttachVolume(ctx context.Context, name string, req api.AttachR
 	if err != nil {
 		return nil, explain(err)
 	}
+	if !v.owns(head) { // others may have written to it since we did
+		if err := v.imports.forget(head.ID); err != nil {
+			return nil, explain(err)
+		}
+	}
 	if err := v.attach(ctx, head, req.Force); err != nil {
 		return nil, explain(err)
 	}
@@ -213,7 +218,7 @@ func (v *volumes) giveUp(ctx context.Context, e *entry, force bool, leave func(c
 	}
 	v.set(name, nil)
 	v.log.InfoContext(ctx, "volume detached", "volume", name)
-	if err := v.exports.Forget(e.head.ID); err != nil {
+	if err := errors.Join(v.exports.Forget(e.head.ID), v.imports.forget(e.head.ID)); err != nil {
 		return explain(err)
 	}
 	return nil

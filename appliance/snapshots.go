@@ -31,6 +31,7 @@ type snapshots struct {
 	log       *slog.Logger
 	volumes   *volumes
 	catalogue snapshotCatalogue
+	views     views
 
 	mu   sync.Mutex
 	jobs map[uuid.UUID]*job // under way, and the failed ones
@@ -39,8 +40,8 @@ type snapshots struct {
 	stopped chan struct{} // closed when the gateway stops
 }
 
-func newSnapshots(volumes *volumes, catalogue snapshotCatalogue, log *slog.Logger) *snapshots {
-	return &snapshots{log: log, volumes: volumes, catalogue: catalogue, jobs: map[uuid.UUID]*job{}, stopped: make(chan struct{})}
+func newSnapshots(volumes *volumes, catalogue snapshotCatalogue, open viewer, log *slog.Logger) *snapshots {
+	return &snapshots{log: log, volumes: volumes, catalogue: catalogue, views: views{open: open}, jobs: map[uuid.UUID]*job{}, stopped: make(chan struct{})}
 }
 
 // job is the making of one snapshot.
@@ -146,15 +147,8 @@ func cutTogether(ctx context.Context, entries []*entry) ([]*volume.Cut, error) {
 
 // run brings one snapshot to the bucket.
 func (s *snapshots) run(j *job) {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := s.untilStopped()
 	defer cancel()
-	go func() {
-		select {
-		case <-s.stopped:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	began := time.Now()
 	root, err := s.finish(ctx, j)
 	if err == nil {
@@ -171,6 +165,19 @@ func (s *snapshots) run(j *job) {
 		s.log.Info("snapshot complete", "volume", j.record.VolumeName, "snapshot", j.record.ID, "took", time.Since(began).Round(time.Millisecond).String())
 	}
 	s.end(j)
+}
+
+// untilStopped returns a context that ends when the gateway stops, or by cancel.
+func (s *snapshots) untilStopped() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		select {
+		case <-s.stopped:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // finish waits for the root. It tries again as long as the volume is served.
@@ -312,6 +319,7 @@ func (s *snapshots) DeleteSnapshot(ctx context.Context, id string) error {
 	if err := s.catalogue.Delete(ctx, record.ID); err != nil {
 		return explain(err)
 	}
+	s.views.forget(record.ID)
 	s.volumes.deleted()
 	s.log.InfoContext(ctx, "snapshot deleted", "volume", record.VolumeName, "snapshot", record.ID)
 	return nil
@@ -321,16 +329,12 @@ func (s *snapshots) DeleteSnapshot(ctx context.Context, id string) error {
 // deleted afterwards.
 func (s *snapshots) CloneVolume(ctx context.Context, source string, req api.CloneRequest) (*api.Volume, error) {
 	if req.Snapshot == "" {
-		id, err := s.momentary(ctx, source, req.Name)
+		id, err := s.momentary(ctx, source, "to make volume "+req.Name+" of")
 		if err != nil {
 			return nil, err
 		}
 		req.Snapshot = id
-		defer func() {
-			if err := s.DeleteSnapshot(context.WithoutCancel(ctx), id); err != nil {
-				s.log.Warn("the snapshot that a clone was made of stays", "snapshot", id, "error", err)
-			}
-		}()
+		defer s.deleteMoment(ctx, id)
 	}
 	record, err := s.catalogue.Find(ctx, req.Snapshot)
 	if err != nil {
@@ -358,21 +362,4 @@ func (s *snapshots) CloneVolume(ctx context.Context, source string, req api.Clon
 		_, err := s.catalogue.Find(ctx, record.ID.String())
 		return err
 	})
-}
-
-// momentary makes a snapshot to clone from, and waits for it.
-func (s *snapshots) momentary(ctx context.Context, source, clone string) (string, error) {
-	jobs, err := s.begin(ctx, api.SnapshotRequest{Volumes: []string{source}, Description: "to make volume " + clone + " of"})
-	if err != nil {
-		return "", err
-	}
-	select {
-	case <-jobs[0].ended:
-	case <-ctx.Done():
-		return "", explain(ctx.Err())
-	}
-	if err := jobs[0].err; err != nil {
-		return "", explain(err)
-	}
-	return jobs[0].record.ID.String(), nil
 }

@@ -84,6 +84,8 @@ type volumes struct {
 	bucket  catalogue
 	exports exporter
 	access  *access
+	imports *imports
+	holds   holds
 	deleted func() // called when something was deleted from the bucket, and left garbage
 
 	mu   sync.Mutex

@@ -303,6 +303,9 @@ func TestDescription(t *testing.T) {
 		}
 	}
 	served := []string{"GET /v1/openapi.yaml"}
+	for _, r := range dataRoutes(&recorder{}) {
+		served = append(served, r.pattern)
+	}
 	for _, r := range routes(&recorder{}) {
 		served = append(served, r.pattern)
 	}

@@ -11,6 +11,8 @@ type Backend interface {
 	Credentials
 	Snapshots
 	Inspections
+	Content
+	Moments
 	// Status describes the gateway without waiting for the object store.
 	Status(ctx context.Context) (*Status, error)
 }

@@ -47,7 +47,7 @@ func NewClient(address string, token Secret) (*Client, error) {
 	if strings.HasPrefix(address, "/") {
 		path, isUnix = address, true
 	}
-	transport := &http.Transport{}
+	transport := &http.Transport{MaxIdleConnsPerHost: transfers}
 	c := &Client{address: address, token: token, http: &http.Client{Transport: transport}}
 	if isUnix {
 		if !strings.HasPrefix(path, "/") {
@@ -85,36 +85,55 @@ func call[T any](ctx context.Context, c *Client, method, path string, body any) 
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+string(c.token))
-	}
-	resp, err := c.http.Do(req)
+	resp, err := c.do(req)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if ue, ok := errors.AsType[*url.Error](err); ok {
-			err = ue.Err
-		}
-		return nil, &UnreachableError{Address: c.address, Err: err}
+		return nil, err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return nil, &UnreachableError{Address: c.address, Err: fmt.Errorf("reading the answer: %w", err)}
-	}
-	if resp.StatusCode != http.StatusOK {
-		var document ErrorDocument
-		if json.Unmarshal(text, &document) != nil || document.Error == nil {
-			return nil, &UnreachableError{Address: c.address, Err: fmt.Errorf("it answers %s, which is not sluice", resp.Status)}
-		}
-		return nil, document.Error
+		return nil, c.lost(ctx, fmt.Errorf("reading the answer: %w", err))
 	}
 	answer := new(T)
 	if err := json.Unmarshal(text, answer); err != nil {
 		return nil, &UnreachableError{Address: c.address, Err: fmt.Errorf("its answer is not sluice's: %w", err)}
 	}
 	return answer, nil
+}
+
+// do sends a request and returns an answer that is a success. Its error is that of call.
+func (c *Client) do(req *http.Request) (*http.Response, error) {
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+string(c.token))
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if ue, ok := errors.AsType[*url.Error](err); ok {
+			err = ue.Err
+		}
+		return nil, c.lost(req.Context(), err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, c.lost(req.Context(), fmt.Errorf("reading the answer: %w", err))
+	}
+	var document ErrorDocument
+	if json.Unmarshal(text, &document) != nil || document.Error == nil {
+		return nil, &UnreachableError{Address: c.address, Err: fmt.Errorf("it answers %s, which is not sluice", resp.Status)}
+	}
+	return nil, document.Error
+}
+
+// lost is the error when no answer came: that of ctx if it has ended.
+func (c *Client) lost(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return &UnreachableError{Address: c.address, Err: err}
 }
 
 func volumePath(name string, more ...string) string {

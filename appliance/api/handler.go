@@ -40,6 +40,9 @@ func Handler(backend Backend, logger *slog.Logger) http.Handler {
 			reply(w, http.StatusOK, answer)
 		})
 	}
+	for _, r := range dataRoutes(backend) {
+		mux.HandleFunc(r.pattern, serveData(r, logger))
+	}
 	mux.HandleFunc("GET /v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/yaml")
 		_, _ = w.Write(description) // the client may be gone
@@ -60,7 +63,7 @@ type route struct {
 func routes(b Backend) []route {
 	name := func(r *http.Request) string { return r.PathValue("name") }
 	iqn := func(r *http.Request) string { return r.PathValue("iqn") }
-	return append(slices.Concat(snapshotRoutes(b), inspectRoutes(b)), []route{
+	return append(slices.Concat(snapshotRoutes(b), inspectRoutes(b), extentRoutes(b)), []route{
 		{"GET /v1/status", quickTime, func(r *http.Request) (any, error) { return b.Status(r.Context()) }},
 
 		{"GET /v1/volumes", quickTime, func(r *http.Request) (any, error) {
