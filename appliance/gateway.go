@@ -30,6 +30,7 @@ type Gateway struct {
 	*volumes
 	*snapshots
 	*inspector
+	*schedules
 
 	cfg     Config
 	log     *slog.Logger
@@ -229,11 +230,13 @@ func (g *Gateway) openSnapshots(context.Context) error {
 	g.snapshots = newSnapshots(g.volumes, catalogue, view, g.log)
 	g.sweepMoments() //nolint:contextcheck // in the background
 	g.inspector = newInspector(g.store, catalogue, g.log)
+	g.schedules = &schedules{newScheduler(snapshot.NewSchedules(g.store), scheduledSnapshots{g.snapshots}, g.log), g.volumes.bucket} //nolint:contextcheck // likewise
 	return nil
 }
 
 // closeSnapshots gives up what is under way.
 func (g *Gateway) closeSnapshots(context.Context) error {
+	g.scheduler.close()
 	g.endInspections()
 	g.endJobs()
 	g.garbage.close()

@@ -157,7 +157,7 @@ func (s *snapshots) deleteMoment(ctx context.Context, id string) {
 func (s *snapshots) momentary(ctx context.Context, source, why string) (string, error) {
 	jobs, err := s.begin(ctx, api.SnapshotRequest{
 		Volumes: []string{source}, Description: why, Tags: map[string]string{momentTag: s.volumes.gateway.String()},
-	})
+	}, nil)
 	if err != nil {
 		return "", err
 	}

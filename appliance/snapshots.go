@@ -57,7 +57,7 @@ const keepFailed = 100
 
 // CreateSnapshots implements api.Snapshots.
 func (s *snapshots) CreateSnapshots(ctx context.Context, req api.SnapshotRequest) ([]api.Snapshot, error) {
-	jobs, err := s.begin(ctx, req)
+	jobs, err := s.begin(ctx, req, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -68,8 +68,8 @@ func (s *snapshots) CreateSnapshots(ctx context.Context, req api.SnapshotRequest
 	return list, nil
 }
 
-// begin notes one moment of all volumes, and has their snapshots made in the background.
-func (s *snapshots) begin(ctx context.Context, req api.SnapshotRequest) ([]*job, error) {
+// begin notes one moment of all volumes, and has their snapshots made in the background; made says for which schedule, if for one.
+func (s *snapshots) begin(ctx context.Context, req api.SnapshotRequest, made *snapshot.Made) ([]*job, error) {
 	names := slices.Clone(req.Volumes)
 	slices.Sort(names) // volumes are held in one order
 	if len(names) == 0 || len(slices.Compact(slices.Clone(names))) != len(names) {
@@ -101,7 +101,7 @@ func (s *snapshots) begin(ctx context.Context, req api.SnapshotRequest) ([]*job,
 		head := entries[i].head
 		jobs[i] = &job{cut: cut, ended: make(chan struct{}), record: snapshot.Snapshot{
 			ID: uuid.New(), Volume: head.ID, VolumeName: head.Name, Mode: string(head.Mode), Size: cut.Size(),
-			Created: cut.Time().UTC(), Description: req.Description, Tags: req.Tags, Group: group,
+			Created: cut.Time().UTC(), Description: req.Description, Tags: req.Tags, Group: group, Made: made,
 		}}
 		s.jobs[jobs[i].record.ID] = jobs[i]
 		s.running.Go(func() { s.run(jobs[i]) }) //nolint:contextcheck // a snapshot outlives the request for it
@@ -255,6 +255,9 @@ func describeSnapshot(s *snapshot.Snapshot) api.Snapshot {
 	}
 	if s.Group != uuid.Nil {
 		shown.Group = s.Group.String()
+	}
+	if s.Made != nil {
+		shown.Scheduled = &s.Made.Slot
 	}
 	return shown
 }

@@ -122,6 +122,16 @@ func (r *recorder) CancelVerification(_ context.Context, id string) error {
 	return r.did("verification cancel %s", id)
 }
 
+func (r *recorder) SetSchedule(_ context.Context, volume string, q ScheduleRequest) (*Schedule, error) {
+	return &Schedule{Volume: volume}, r.did("schedule %s %+v", volume, q)
+}
+
+func (r *recorder) ListSchedules(context.Context) ([]Schedule, error) { return nil, r.did("schedules") }
+
+func (r *recorder) DeleteSchedule(_ context.Context, volume string) error {
+	return r.did("schedule delete %s", volume)
+}
+
 // everything makes one call of each kind.
 func everything(ctx context.Context, b Backend) error {
 	const iqn = "iqn.1993-08.org.debian:01:abc"
@@ -148,7 +158,10 @@ func everything(ctx context.Context, b Backend) error {
 	_, e21 := b.VerifySnapshot(ctx, "12ab", VerifyRequest{Quick: true})
 	_, e22 := b.ShowVerification(ctx, "12ab")
 	e23 := b.CancelVerification(ctx, "12ab")
-	return errors.Join(e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14, e15, e16, e17, e18, e19, e20, e21, e22, e23)
+	_, e24 := b.SetSchedule(ctx, "demo", ScheduleRequest{Every: "4h", At: "01:00", Zone: "UTC", Keep: "daily=7"})
+	_, e25 := b.ListSchedules(ctx)
+	e26 := b.DeleteSchedule(ctx, "demo")
+	return errors.Join(e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14, e15, e16, e17, e18, e19, e20, e21, e22, e23, e24, e25, e26)
 }
 
 // TestClientIsTransparent: to call the client is to call the backend behind the handlers.

@@ -13,6 +13,7 @@ type Backend interface {
 	Inspections
 	Content
 	Moments
+	Schedules
 	// Status describes the gateway without waiting for the object store.
 	Status(ctx context.Context) (*Status, error)
 }

@@ -47,6 +47,7 @@ type Snapshot struct {
 	Done        int64             `json:"uploaded_bytes"`  // of what was not in the bucket at that moment
 	Total       int64             `json:"total_bytes"`
 	Left        int64             `json:"left_seconds,omitempty"` // at the present rate, while it is uploading
+	Scheduled   *time.Time        `json:"scheduled,omitempty"`    // when a schedule wanted it; nil: somebody asked for it
 }
 
 // SnapshotList is the answer to a request for snapshots.

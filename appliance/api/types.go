@@ -145,6 +145,7 @@ type Status struct {
 	Sessions int           `json:"sessions"`
 
 	Collection CollectionStatus `json:"garbage_collection"`
+	Schedules  ScheduleStatus   `json:"schedules"`
 	Volumes    []Volume         `json:"volumes"` // attached and failed ones
 	Puts       int64            `json:"puts"`    // write requests to the store since the start, repeated ones included
 	Mallocs    uint64           `json:"mallocs"` // heap objects allocated since the start

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	_ "time/tzdata" // schedules are in time zones, of which a small host may know none
 
 	"golang.org/x/term"
 )

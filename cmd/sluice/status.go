@@ -48,6 +48,9 @@ func printStatus(w io.Writer, s *api.Status) {
 		fmt.Fprintln(w)
 		printVolumes(w, s.Volumes)
 	}
+	if n := s.Schedules; n.Error != "" {
+		fmt.Fprintf(w, "\nsnapshot schedules: %d of %d fail: %s\n", n.Failing, n.Schedules, n.Error)
+	}
 	for _, v := range s.Volumes {
 		switch {
 		case v.Error != "":
