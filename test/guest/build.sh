@@ -1,5 +1,8 @@
 #!/bin/bash
-# Builds the guest that the tests boot, from Debian packages, under $SLUICE_TEST_CACHE:
+# Builds a guest that the tests boot, from Debian packages, under $SLUICE_TEST_CACHE:
+#
+#   build.sh            in guest: what most tests need
+#   build.sh desktop    in guest-desktop: Samba and its clients too
 #
 #   root.cpio     the whole user land as an initramfs: no disk image, no boot loader
 #   linux.uml     a kernel that runs as an ordinary process (user-mode Linux): native speed
@@ -9,11 +12,20 @@
 # packages that test/setup.sh installs: mmdebstrap, cpio, kmod, busybox-static.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-cache=${SLUICE_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sluice-test}/guest
+image=${1:-}
+cache=${SLUICE_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sluice-test}/guest${image:+-$image}
 suite=${SLUICE_GUEST_SUITE:-bookworm}
 user_land=open-iscsi,e2fsprogs,xfsprogs,fio,util-linux,iproute2,kmod,sg3-utils,busybox-static,multipath-tools,dmsetup,udev
 modules=(iscsi_tcp sd_mod sg xfs ext4 crc32c_generic dm_multipath dm_round_robin)
 qemu_modules=(virtio_pci virtio_net)
+case $image in
+"") ;;
+desktop)
+	user_land+=,samba,smbclient,cifs-utils
+	modules+=(cifs nls_utf8 cmac ccm gcm sha512_generic)
+	;;
+*) echo "guest: there is no image called $image" >&2; exit 2 ;;
+esac
 
 say() { echo "guest: $*" >&2; }
 die() { say "$*"; exit 1; }
@@ -34,9 +46,9 @@ rm -rf stamp debs kernels root root.cpio
 mkdir debs kernels
 
 say "downloading two kernels"
-image=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image-/ {print $2; exit}')
-[ -n "$image" ] || die "apt knows no linux-image-cloud-amd64 (run apt-get update)"
-(cd debs && apt-get -q -o APT::Sandbox::User=root download "$image" user-mode-linux >&2)
+kernel=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image-/ {print $2; exit}')
+[ -n "$kernel" ] || die "apt knows no linux-image-cloud-amd64 (run apt-get update)"
+(cd debs && apt-get -q -o APT::Sandbox::User=root download "$kernel" user-mode-linux >&2)
 for deb in debs/*.deb; do dpkg-deb -x "$deb" kernels; done
 
 say "installing $user_land"
@@ -45,7 +57,8 @@ mmdebstrap --quiet --mode=root --variant=minbase --format=directory --include="$
 	--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
 	--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
 	"$suite" root >&2
-rm -rf root/var/lib/apt root/var/cache root/usr/lib/modules root/usr/share/perl root/usr/lib/udev/hwdb.d
+# Samba's tools in Python are not needed to serve files.
+rm -rf root/var/lib/apt root/var/cache root/usr/lib/modules root/usr/share/perl root/usr/lib/udev/hwdb.d root/usr/lib/python3*
 mkdir -p root/var/cache root/usr/lib/modules
 
 # install_modules VERSION SOURCE NAME...: the named modules and what they need.

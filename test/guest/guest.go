@@ -47,17 +47,22 @@ var (
 	errNoResult = errors.New("the guest ended before its script did")
 )
 
-// Cache returns the directory that build.sh fills: guest under $SLUICE_TEST_CACHE, or
-// else under sluice-test in the user's cache directory.
-func Cache() (string, error) {
+// Cache returns the directory that build.sh fills for an image, which is "" or a name that
+// build.sh knows: guest or guest-NAME under $SLUICE_TEST_CACHE, or else under sluice-test in
+// the user's cache directory.
+func Cache(image string) (string, error) {
+	name := "guest"
+	if image != "" {
+		name += "-" + image
+	}
 	if dir := os.Getenv("SLUICE_TEST_CACHE"); dir != "" {
-		return filepath.Join(dir, "guest"), nil
+		return filepath.Join(dir, name), nil
 	}
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		return "", fmt.Errorf("finding the cache directory: %w", err)
 	}
-	return filepath.Join(dir, "sluice-test", "guest"), nil
+	return filepath.Join(dir, "sluice-test", name), nil
 }
 
 // Run boots the guest, runs script in it with bash, copies what it prints to out, and

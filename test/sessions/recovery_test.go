@@ -1,14 +1,11 @@
 package sessions
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,14 +21,10 @@ var recoveryScript string
 
 // lab is a guest, a gateway, its bucket, and the paths between them.
 type lab struct {
-	t      *testing.T
-	gw     *harness.Gateway
-	store  *s3server.Server
-	paths  []*Path
-	passed int
-	checks bytes.Buffer // of the check that has failed last
-
-	failed string // its name
+	t     *testing.T
+	gw    *harness.Gateway
+	store *s3server.Server
+	paths []*Path
 }
 
 const volume = "recovery"
@@ -94,7 +87,7 @@ func (l *lab) event(name string) {
 func (l *lab) run(size string, troubles ...string) {
 	t := l.t
 	t.Helper()
-	backends, cache := available(t)
+	backends, cache := guest.Available(t, "")
 	var ports []string
 	forward := []int{}
 	for _, p := range l.paths {
@@ -105,14 +98,20 @@ func (l *lab) run(size string, troubles ...string) {
 		strings.Join(ports, " "), l.gw.IQN(volume), size, strings.Join(troubles, " ")) + recoveryScript
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
+	checks := &guest.Checks{T: t, Event: l.event, Line: func(word, rest string) bool {
+		if word == "note" {
+			t.Log(rest)
+		}
+		return word == "note"
+	}}
 	var err error
 	for _, backend := range backends {
-		err = guest.Guest{Backend: backend, CacheDir: cache, Forward: forward, Memory: 1400}.Run(ctx, script, l)
+		err = guest.Guest{Backend: backend, CacheDir: cache, Forward: forward, Memory: 1400}.Run(ctx, script, checks)
 		if !errors.Is(err, guest.ErrNotStarted) {
 			break
 		}
 	}
-	l.report()
+	checks.Report()
 	if err != nil && (!errors.As(err, new(*guest.ExitError)) || !t.Failed()) {
 		t.Errorf("%v (%v)", err, ctx.Err())
 	}
@@ -121,70 +120,9 @@ func (l *lab) run(size string, troubles ...string) {
 	if long() && functions == 0 {
 		t.Error("no command has timed out: the store was not frozen for long enough, or nothing was read from it")
 	}
-	if want := 3*len(troubles) + 5; l.passed < want {
-		t.Errorf("only %d of at least %d checks passed: the script ended early", l.passed, want)
+	if want := 3*len(troubles) + 5; checks.Passed < want {
+		t.Errorf("only %d of at least %d checks passed: the script ended early", checks.Passed, want)
 	}
-}
-
-// Write takes one line of the guest's; guest.Run writes line by line.
-func (l *lab) Write(line []byte) (int, error) {
-	word, rest, _ := strings.Cut(strings.TrimRight(string(line), "\r\n"), " ")
-	switch word {
-	case "ok", "FAIL", "event", "note":
-		l.report()
-	}
-	switch word {
-	case "ok":
-		l.passed++
-		l.t.Run(rest, func(*testing.T) {})
-	case "FAIL":
-		l.failed = rest
-	case "note":
-		l.t.Log(rest)
-	case "event":
-		l.event(rest)
-	default:
-		l.checks.Write(line)
-	}
-	return len(line), nil
-}
-
-// report makes a failed check, all of whose output is there now, a failed subtest.
-func (l *lab) report() {
-	if l.failed != "" {
-		l.t.Run(l.failed, func(t *testing.T) { t.Error(l.checks.String()) })
-	} else if l.checks.Len() > 0 {
-		l.t.Logf("from the guest:\n%s", l.checks.String())
-	}
-	l.failed = ""
-	l.checks.Reset()
-}
-
-// available says how a guest can be booted here, the best way first.
-func available(t *testing.T) (backends []guest.Backend, cache string) {
-	t.Helper()
-	cache, err := guest.Cache()
-	if err != nil {
-		harness.Missing(t, "no guest: %v", err)
-	}
-	build := exec.Command(filepath.Join(harness.Root(t), "test", "guest", "build.sh"))
-	if out, err := build.CombinedOutput(); err != nil {
-		harness.Missing(t, "building the guest: %v: %s", err, out)
-	}
-	wanted := func(b guest.Backend) bool {
-		only := os.Getenv("SLUICE_GUEST")
-		return only == "" || only == string(b)
-	}
-	if _, err := os.Stat("/dev/net/tun"); err == nil && os.Geteuid() == 0 && wanted(guest.UML) {
-		backends = append(backends, guest.UML)
-	}
-	if _, err := exec.LookPath("qemu-system-x86_64"); err == nil && wanted(guest.QEMU) {
-		backends = append(backends, guest.QEMU)
-	}
-	if len(backends) == 0 {
-		harness.Missing(t, "no way to boot a guest: user-mode Linux needs root and /dev/net/tun, and QEMU is not installed")
-	}
-	return backends, cache
 }
 
 func long() bool { return os.Getenv("SLUICE_RECOVERY") == "long" }
