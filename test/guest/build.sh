@@ -22,7 +22,7 @@ case $image in
 "") ;;
 desktop)
 	user_land+=,samba,smbclient,cifs-utils
-	modules+=(cifs nls_utf8 cmac ccm gcm sha512_generic)
+	modules+=(cifs nls_utf8 cmac ccm ctr ecb gcm ghash-generic hmac sha512_generic)
 	;;
 *) echo "guest: there is no image called $image" >&2; exit 2 ;;
 esac
