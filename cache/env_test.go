@@ -142,7 +142,7 @@ func (e *env) store(first, last int) {
 		if err := fill(f, id(n)); err != nil {
 			e.t.Fatal(err)
 		}
-		body, err := b.EncodeFile(nil, f, id(n), 1)
+		body, err := b.EncodeFile(nil, f, id(n), 1, time.Time{})
 		if err != nil {
 			e.t.Fatal(err)
 		}

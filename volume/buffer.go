@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"sluice/volume/segment"
 )
 
 const (
@@ -21,6 +23,7 @@ const (
 // All volumes share it. Its methods may be called concurrently.
 type Buffer struct {
 	limit int64
+	rooms sync.Pool // of *[]byte, in which objects are made
 
 	mu      sync.Mutex // protects what follows
 	used    int64
@@ -36,6 +39,21 @@ type waiter struct {
 // NewBuffer returns a buffer of limit bytes.
 func NewBuffer(limit int64) *Buffer {
 	return &Buffer{limit: limit}
+}
+
+// scratch returns room to make a segment's object in, empty, to be given back by recycle.
+func (b *Buffer) scratch() []byte {
+	if room, ok := b.rooms.Get().(*[]byte); ok {
+		return (*room)[:0]
+	}
+	return nil
+}
+
+// recycle takes memory that nobody uses any more for the next object, if it is large enough.
+func (b *Buffer) recycle(room []byte) {
+	if cap(room) >= segment.Slots*segment.BlockSize/2 {
+		b.rooms.Put(&room)
+	}
 }
 
 // Take reserves n bytes. From 80 % on it slows its callers down, the more the fuller the

@@ -233,7 +233,18 @@ func (v *Volume) replayFile(ctx context.Context, rec *recovery, f *os.File, id s
 	if err := f.Sync(); err != nil {
 		return nil, fmt.Errorf("syncing segment %s: %w", id, err)
 	}
-	return &upload{id: id, records: len(got.Records), blocks: int64(got.Slot), since: time.Now()}, nil
+	u, err := leftover(f, id, got)
+	return &u, err
+}
+
+// leftover describes a local segment that an earlier process left to be uploaded.
+func leftover(f *os.File, id segment.ID, got *segment.Recovered) (upload, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return upload{}, fmt.Errorf("recovering segment %s: %w", id, err)
+	}
+	// Its last append was the last to change the file.
+	return upload{id: id, records: len(got.Records), blocks: int64(got.Slot), since: time.Now(), sealed: info.ModTime()}, nil
 }
 
 // apply brings the map up to date with one run of a segment.
@@ -259,21 +270,25 @@ func (v *Volume) settleUnsent(rec *recovery, unsent map[segment.ID]bool) error {
 		if s == nil {
 			continue
 		}
+		var u upload
 		got, err := segment.RecoverSynced(s.File, id)
+		if err == nil {
+			u, err = leftover(s.File, id, got)
+		}
 		s.Release()
 		if err != nil && !errors.Is(err, segment.ErrHeader) {
 			return err
 		}
 		switch {
-		case err != nil || len(got.Records) == 0:
+		case err != nil || u.records == 0:
 			if err := v.opts.Cache.Discard(id); err != nil {
 				return err
 			}
 		case id <= rec.start && inHistory(rec.spans, id): // in the map already, but the upload was not noted
-			rec.unsent = append(rec.unsent, upload{id: id, records: len(got.Records), blocks: int64(got.Slot), since: time.Now()})
+			rec.unsent = append(rec.unsent, u)
 		default:
 			v.log.Warn("a local segment is not part of the volume any more: another gateway took over before it was uploaded",
-				"segment", id, "bytes", int64(got.Slot)*segment.BlockSize)
+				"segment", id, "bytes", u.blocks*segment.BlockSize)
 		}
 	}
 	slices.SortFunc(rec.unsent, func(a, b upload) int { return cmp.Compare(a.id, b.id) })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"sluice/volume/segment"
 )
@@ -77,7 +78,7 @@ func (v *Volume) rotate() {
 		// Just here the map is the state after a whole number of segments.
 		v.frozen, v.rootDue = v.m.Freeze(o.seg.ID), false
 	}
-	v.queue.push(upload{id: o.seg.ID, records: o.w.Records(), blocks: o.blocks, appends: v.appends, since: o.since})
+	v.queue.push(upload{id: o.seg.ID, records: o.w.Records(), blocks: o.blocks, appends: v.appends, since: o.since, sealed: time.Now()})
 	o.seg.Release()
 	signal(v.grown)
 }

@@ -22,6 +22,7 @@ type upload struct {
 	blocks  int64     // what it takes of the upload buffer
 	appends uint64    // how many appends the volume had when it was sealed
 	since   time.Time // when its first block was accepted
+	sealed  time.Time // when it took its last append, or later
 	stored  bool      // it is in the bucket, but an earlier one is not
 }
 
@@ -123,7 +124,6 @@ func (q *uploadQueue) describe(st *Stats) {
 // uploader takes sealed segments from the queue until ctx ends.
 func (v *Volume) uploader(ctx context.Context) {
 	builder := segment.NewBuilder(segment.BuilderOptions{Codec: v.opts.Codec})
-	var body []byte
 	for {
 		u, ok := v.queue.next()
 		if !ok {
@@ -139,8 +139,7 @@ func (v *Volume) uploader(ctx context.Context) {
 		appends := v.appends
 		v.mu.Unlock()
 		began := time.Now()
-		var err error
-		if body, err = v.upload(ctx, builder, body, u); err != nil {
+		if v.upload(ctx, builder, u) != nil {
 			return // the volume has stopped, or is being closed
 		}
 		if v.pace(ctx, time.Since(began), appends) != nil {
@@ -150,25 +149,26 @@ func (v *Volume) uploader(ctx context.Context) {
 }
 
 // upload stores one segment, however long the bucket takes to accept it.
-func (v *Volume) upload(ctx context.Context, builder *segment.Builder, body []byte, u upload) ([]byte, error) {
+func (v *Volume) upload(ctx context.Context, builder *segment.Builder, u upload) error {
 	// What is in the bucket must also be on disk, with all before it: otherwise a loss of
 	// power would let this gateway see an older state than the bucket holds.
 	if err := v.syncTo(ctx, u.appends); err != nil {
-		return body, err
+		return err
 	}
-	body, err := v.encode(builder, body, u)
+	body, err := v.encode(builder, u)
 	if err != nil {
 		err = fmt.Errorf("preparing segment %s for upload: %w", u.id, err)
 		v.fail(err)
-		return body, err
+		return err
 	}
+	defer v.opts.Buffer.recycle(body)
 	if err := v.put(ctx, u.id, body); err != nil {
-		return body, err
+		return err
 	}
 	if err := v.opts.Cache.Sent(u.id); err != nil {
 		err = fmt.Errorf("after the upload of segment %s: %w", u.id, err)
 		v.fail(err)
-		return body, err
+		return err
 	}
 	v.stats.uploadedSegments.Add(1)
 	v.stats.uploadedBytes.Add(int64(len(body)))
@@ -176,16 +176,27 @@ func (v *Volume) upload(ctx context.Context, builder *segment.Builder, body []by
 	if v.queue.finish(u.id) {
 		signal(v.advanced)
 	}
-	return body, nil
+	return nil
 }
 
-func (v *Volume) encode(builder *segment.Builder, body []byte, u upload) ([]byte, error) {
+// encode makes the object of a segment. While it is sent it takes no more memory than its
+// length: data that shrinks well does not keep the room it was made in.
+func (v *Volume) encode(builder *segment.Builder, u upload) ([]byte, error) {
 	s := v.opts.Cache.Acquire(u.id)
 	if s == nil {
-		return body, errors.New("its local file is gone")
+		return nil, errors.New("its local file is gone")
 	}
 	defer s.Release()
-	return builder.EncodeFile(body[:0], s.File, u.id, u.records)
+	body, err := builder.EncodeFile(v.opts.Buffer.scratch(), s.File, u.id, u.records, u.sealed)
+	if err != nil {
+		return nil, err
+	}
+	if len(body) < cap(body)/2 {
+		room := body
+		body = slices.Clone(body)
+		v.opts.Buffer.recycle(room)
+	}
+	return body, nil
 }
 
 // put stores the object unless it is there. An object of that name with other content

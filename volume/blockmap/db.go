@@ -43,7 +43,10 @@ func dbOptions(dir string) badger.Options {
 	// written twice and leave garbage that only a rewrite of whole files gives back; and
 	// the tree's log alone keeps the order of writes.
 	o.ValueThreshold = 64 << 10
-	o.BaseTableSize = 4 << 20
+	// A compaction fills up to thirteen tables at once, each in a buffer of twice its size: tables
+	// that grow from level to level would take hundreds of megabytes.
+	o.BaseTableSize = 1 << 20
+	o.TableSizeMultiplier = 1
 	o.BaseLevelSize = 16 << 20
 	o.Compression = options.None
 	// A key damaged on disk would look like a key that is not there, and an older value

@@ -16,7 +16,7 @@ import (
 
 // maxPartBytes is the size above which a root is cut into several objects, so that it takes
 // no more memory than a few times that.
-const maxPartBytes = 16 << 20
+const maxPartBytes = 4 << 20
 
 // Frozen is the map as it was at one moment. It is written to the bucket by WriteRoot, while the
 // map goes on changing. Done must be called in the end.
@@ -171,6 +171,10 @@ func (f *Frozen) write(ctx context.Context, store object.Store, key string) erro
 		if f.err != nil {
 			return f.err
 		}
+		if f.buf == nil {
+			// A part ends behind the node that fills it: room for one more of the usual size.
+			f.buf = make([]byte, 0, min(f.size, int64(f.m.partBytes))*3/2+4<<10)
+		}
 		if len(f.buf) >= f.m.partBytes {
 			if _, err := f.put(ctx, store, key); err != nil {
 				return err
@@ -195,6 +199,7 @@ func (f *Frozen) write(ctx context.Context, store object.Store, key string) erro
 	f.written = &rootTable{index: root, Root: Root{
 		Key: name, Offset: int64(len(body) - length), Length: int64(length), CRC: checksum(body[len(body)-length:]), Position: f.pos,
 	}}
+	f.buf = nil
 	f.m.stats.roots.Add(1)
 	return nil
 }
@@ -216,7 +221,7 @@ func (f *Frozen) put(ctx context.Context, store object.Store, key string) (name 
 			f.nodes[i].key = uint16(len(f.parts))
 		}
 	}
-	f.buf, f.blobs = nil, nil
+	f.buf, f.blobs = f.buf[:0], nil
 	return name, nil
 }
 

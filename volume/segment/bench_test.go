@@ -81,7 +81,7 @@ func BenchmarkEncodeFile(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					var err error
-					if buf, err = builder.EncodeFile(buf[:0], f, testHeader.ID, records); err != nil {
+					if buf, err = builder.EncodeFile(buf[:0], f, testHeader.ID, records, sealedAt); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -95,7 +95,7 @@ func BenchmarkDecodeFrame(b *testing.B) {
 	for _, codec := range codecs {
 		b.Run(codec.String(), func(b *testing.B) {
 			f, records := fullSegment(b, false)
-			object, err := NewBuilder(BuilderOptions{Codec: codec}).EncodeFile(nil, f, testHeader.ID, records)
+			object, err := NewBuilder(BuilderOptions{Codec: codec}).EncodeFile(nil, f, testHeader.ID, records, sealedAt)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -129,7 +129,7 @@ func BenchmarkRecover(b *testing.B) {
 
 func BenchmarkParseHeader(b *testing.B) {
 	f, records := fullSegment(b, true)
-	object, err := NewBuilder(BuilderOptions{}).EncodeFile(nil, f, testHeader.ID, records)
+	object, err := NewBuilder(BuilderOptions{}).EncodeFile(nil, f, testHeader.ID, records, sealedAt)
 	if err != nil {
 		b.Fatal(err)
 	}

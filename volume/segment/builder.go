@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 )
 
 // BuilderOptions configure a Builder.
@@ -32,8 +33,8 @@ func NewBuilder(opts BuilderOptions) *Builder {
 // EncodeFile appends the object of a sealed local segment file to dst. It is an error if the
 // file has fewer good records than the caller knows of (Writer.Records, or
 // len(Recovered.Records)): a damaged segment is not made a shorter one. Records behind those
-// are left out. The same file gives the same bytes, as long as the compression library does.
-func (b *Builder) EncodeFile(dst []byte, f io.ReaderAt, id ID, records int) ([]byte, error) {
+// are left out. The same file, sealed at the same time, gives the same bytes, as long as the compression library does.
+func (b *Builder) EncodeFile(dst []byte, f io.ReaderAt, id ID, records int, sealed time.Time) ([]byte, error) {
 	r, err := RecoverSynced(f, id) // Encode checks the data
 	if err != nil {
 		return dst, err
@@ -42,6 +43,7 @@ func (b *Builder) EncodeFile(dst []byte, f io.ReaderAt, id ID, records int) ([]b
 		return dst, fmt.Errorf("encoding segment %s: %d of its %d records are left: %w", id, len(r.Records), records, r.Stopped)
 	}
 	l := Collapse(r.Records[:records])
+	l.Sealed = sealed
 	return b.Encode(dst, r.Header, &l, f)
 }
 

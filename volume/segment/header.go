@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"time"
 )
 
 // The object: a header, then the frames without gaps. Each number of the fixed part is
@@ -22,7 +23,8 @@ import (
 //	52  live runs (4)
 //	56  holes (4)
 //	60  copies (4)
-//	64  sums: CRC32C of each live block in slot order (4 each)
+//	64  since version 2: when the segment was sealed, in milliseconds since 1970, UTC; 0: unknown (8)
+//	72  sums: CRC32C of each live block in slot order (4 each)
 //	    frame table, for each frame: stored length | codec << 28 (4)
 //	    live runs in slot order, each of three varints: slots skipped since the last run's
 //	    end; zigzag of start block minus the last run's end block; count
@@ -32,9 +34,10 @@ import (
 //	    name of the first block; then the CRC32C of each block (4 each)
 //	    CRC32C of the header before it (4)
 const (
-	objectMagic = "SLSEGO\x00\x01"
-	objectFixed = 64
-	codecShift  = 28
+	objectMagic  = "SLSEGO\x00\x01"
+	objectFixed  = 72
+	objectFixed1 = 64 // in version 1
+	codecShift   = 28
 	// maxObjectHeader is more than any segment's header: 2048 live runs, and what holes the
 	// records of a metadata region can describe.
 	maxObjectHeader = 1 << 20
@@ -55,6 +58,7 @@ func appendObjectHeader(dst []byte, hdr Header, codec Codec, l *Layout) []byte {
 	for _, n := range []int{blocks, len(l.Live), len(l.Holes), len(l.Copies)} {
 		dst = le.AppendUint32(dst, uint32(n))
 	}
+	dst = le.AppendUint64(dst, uint64(millis(l.Sealed)))
 	for _, e := range l.Live {
 		for _, crc := range e.CRCs {
 			dst = le.AppendUint32(dst, crc)
@@ -93,6 +97,21 @@ func appendObjectHeader(dst []byte, hdr Header, codec Codec, l *Layout) []byte {
 	return dst
 }
 
+// millis returns t in milliseconds since 1970; 0 for the zero time.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func fromMillis(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
 func frameCount(blocks int) int { return (blocks + FrameBlocks - 1) / FrameBlocks }
 
 // finishObjectHeader writes the frame table and the sum into a header.
@@ -110,17 +129,22 @@ func finishObjectHeader(head []byte, blocks int, frames []uint32) {
 // later format also ErrVersion.
 func ParseHeader(b []byte) (*ObjectHeader, error) {
 	le := binary.LittleEndian
-	if len(b) < objectFixed {
+	if len(b) < objectFixed1 {
 		return nil, &ErrShortHeader{Need: objectFixed}
 	}
 	if string(b[:8]) != objectMagic {
 		return nil, fmt.Errorf("%w: it begins with %q", ErrObject, b[:8])
 	}
-	if v := le.Uint16(b[8:]); v != ObjectVersion {
+	fixed := uint32(objectFixed)
+	switch v := le.Uint16(b[8:]); v {
+	case ObjectVersion:
+	case 1:
+		fixed = objectFixed1
+	default:
 		return nil, fmt.Errorf("%w: version %d: %w", ErrObject, v, ErrVersion)
 	}
 	length := le.Uint32(b[12:])
-	if length < objectFixed+4 || length > maxObjectHeader {
+	if length < fixed+4 || length > maxObjectHeader {
 		return nil, fmt.Errorf("%w: header of %d bytes", ErrObject, length)
 	}
 	if len(b) < int(length) {
@@ -135,20 +159,23 @@ func ParseHeader(b []byte) (*ObjectHeader, error) {
 		Codec:  Codec(b[11]),
 		Size:   int64(length),
 	}
-	if err := h.parse(b); err != nil {
+	if fixed == objectFixed {
+		h.Sealed = fromMillis(int64(le.Uint64(b[objectFixed1:])))
+	}
+	if err := h.parse(b, fixed); err != nil {
 		return nil, fmt.Errorf("%w: segment %s: %w", ErrObject, h.ID, err)
 	}
 	return h, nil
 }
 
 // parse reads the tables of a header whose sum is right.
-func (h *ObjectHeader) parse(b []byte) error {
+func (h *ObjectHeader) parse(b []byte, fixed uint32) error {
 	le := binary.LittleEndian
 	blocks, runs, holes, copies := le.Uint32(b[48:]), le.Uint32(b[52:]), le.Uint32(b[56:]), le.Uint32(b[60:])
 	if b[10] != FrameBlocks || h.Codec < CodecRaw || h.Codec > CodecZstd {
 		return errors.New("unknown frame size or codec")
 	}
-	d := decoder{b: b[objectFixed : len(b)-4]}
+	d := decoder{b: b[fixed : len(b)-4]}
 	// A block has a sum, a live run at least three bytes, a hole two, a copy seven.
 	if blocks > Slots || runs > blocks || (blocks > 0) != (runs > 0) || uint64(holes)*2+uint64(copies)*7 > uint64(len(d.b)) {
 		return fmt.Errorf("%d blocks in %d runs, %d holes, %d copies", blocks, runs, holes, copies)

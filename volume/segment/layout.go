@@ -3,6 +3,7 @@ package segment
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // Extent is a run of logical blocks and what a segment did to it last.
@@ -32,6 +33,8 @@ type Layout struct {
 	Live   []Extent // OpWrite, in slot order
 	Holes  []Extent // OpZero and OpUnmap, in block order
 	Copies []Extent // OpCopy, in block order
+
+	Sealed time.Time // see ObjectHeader
 }
 
 // Blocks returns the number of live blocks.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"sort"
+	"time"
 )
 
 const (
@@ -13,7 +14,7 @@ const (
 	// HeaderProbe is how many bytes to fetch first: nearly every header fits.
 	HeaderProbe = 64 << 10
 	// ObjectVersion is the version of the object's format that this program writes.
-	ObjectVersion = 1
+	ObjectVersion = 2
 )
 
 // ErrObject means that data is not a segment object, or a damaged one.
@@ -39,6 +40,9 @@ type ObjectHeader struct {
 	Header
 	Codec Codec // what was asked for; Frame tells what was used
 	Size  int64 // of the object in bytes
+	// Sealed is when the segment took its last append or was closed, by its gateway's clock and to the
+	// millisecond: zero if that is not known, as in version 1.
+	Sealed time.Time
 
 	live   []liveRun // in slot order
 	holes  []Extent  // in block order

@@ -19,7 +19,7 @@ var codecs = []Codec{CodecRaw, CodecS2, CodecZstd}
 
 // encode makes the object of all records of a file.
 func encode(tb rapid.TB, f *memFile, codec Codec, records int) []byte {
-	b, err := NewBuilder(BuilderOptions{Codec: codec}).EncodeFile(nil, f, testHeader.ID, records)
+	b, err := NewBuilder(BuilderOptions{Codec: codec}).EncodeFile(nil, f, testHeader.ID, records, sealedAt)
 	if err != nil {
 		tb.Fatalf("EncodeFile: %v", err)
 	}
@@ -269,7 +269,7 @@ func TestEncodeRefusesABadLocalFile(t *testing.T) {
 		"header":      {bad(func(b []byte) { b[20] ^= 1 }), ErrHeader},
 	} {
 		dst := []byte("before")
-		got, err := NewBuilder(BuilderOptions{}).EncodeFile(dst, c.f, testHeader.ID, len(all))
+		got, err := NewBuilder(BuilderOptions{}).EncodeFile(dst, c.f, testHeader.ID, len(all), sealedAt)
 		if !errors.Is(err, c.want) || string(got) != "before" {
 			t.Errorf("%s: %d bytes, %v", name, len(got), err)
 		}
@@ -279,7 +279,7 @@ func TestEncodeRefusesABadLocalFile(t *testing.T) {
 	if !bytes.Equal(encode(t, dead, CodecS2, len(all)), encode(t, whole, CodecS2, len(all))) {
 		t.Error("a dead block makes a difference")
 	}
-	if _, err := NewBuilder(BuilderOptions{Codec: 9}).EncodeFile(nil, whole, testHeader.ID, 0); err == nil {
+	if _, err := NewBuilder(BuilderOptions{Codec: 9}).EncodeFile(nil, whole, testHeader.ID, 0, sealedAt); err == nil {
 		t.Error("unknown codec: no error")
 	}
 }
@@ -306,13 +306,13 @@ func TestBuilderHasNoMemory(t *testing.T) {
 		var buf []byte
 		for range 3 {
 			var err error
-			if buf, err = b.EncodeFile(buf[:0], g, testHeader.ID, w.Records()); err != nil {
+			if buf, err = b.EncodeFile(buf[:0], g, testHeader.ID, w.Records(), sealedAt); err != nil {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(buf, encode(t, g, codec, w.Records())) {
 				t.Errorf("%s: a used builder makes another object", codec)
 			}
-			if buf, err = b.EncodeFile(buf[:0], f, testHeader.ID, len(all)); err != nil {
+			if buf, err = b.EncodeFile(buf[:0], f, testHeader.ID, len(all), sealedAt); err != nil {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(buf, encode(t, f, codec, len(all))) {
@@ -442,7 +442,7 @@ func ExampleObjectHeader_FrameRange() {
 	w, _ := newWriter(f, testHeader)
 	p := pattern(1, 40)
 	_, _ = w.Append([][]byte{p}, []Run{{100, 40}}, checksums(p))
-	object, _ := NewBuilder(BuilderOptions{}).EncodeFile(nil, f, testHeader.ID, w.Records())
+	object, _ := NewBuilder(BuilderOptions{}).EncodeFile(nil, f, testHeader.ID, w.Records(), sealedAt)
 
 	h, _ := ParseHeader(object)
 	first, last, _ := h.FrameRange(10, 8) // the blocks 110 to 117 of the volume
@@ -466,7 +466,7 @@ func TestParseHeaderRefusesNonsense(t *testing.T) {
 	table := objectFixed + 4*good.Blocks()
 	runs := table + 4*good.Frames()
 	for name, change := range map[string]func(b []byte){
-		"later version":         func(b []byte) { le.PutUint16(b[8:], 2) },
+		"later version":         func(b []byte) { le.PutUint16(b[8:], ObjectVersion+1) },
 		"frame size":            func(b []byte) { b[10] = 32 },
 		"codec 0":               func(b []byte) { b[11] = 0 },
 		"flag":                  func(b []byte) { b[60] = 1 },
