@@ -47,7 +47,7 @@ func (h *Hold) Cut() *Cut {
 	v.rotate()
 	// A root that was under way is superseded: its changes are part of this one.
 	v.frozen, v.rootDue = v.m.Freeze(v.sealed), false
-	v.cut = &Cut{v: v, frozen: v.frozen, at: time.Now(), size: v.Size(), total: v.queue.unsentUpTo(v.sealed)}
+	v.cut = &Cut{v: v, frozen: v.frozen, size: v.Size(), total: v.queue.unsentUpTo(v.sealed)}
 	signal(v.queue.more)
 	return v.cut
 }
@@ -58,13 +58,12 @@ func (h *Hold) Cut() *Cut {
 type Cut struct {
 	v      *Volume
 	frozen *blockmap.Frozen
-	at     time.Time
 	size   int64 // of the volume, in bytes
 	total  int64 // blocks
 }
 
 // Time returns the moment.
-func (c *Cut) Time() time.Time { return c.at }
+func (c *Cut) Time() time.Time { return c.frozen.Time() }
 
 // Size returns the volume's size at the moment, in bytes.
 func (c *Cut) Size() int64 { return c.size }

@@ -70,6 +70,11 @@ type Head struct {
 	Spans     []Span         `json:"spans,omitempty"`
 	Published segment.ID     `json:"published,omitempty"`
 
+	// Window is for how many seconds the volume's past is kept, and Points are the moments of
+	// it, the oldest first, that are roots: see At.
+	Window int64   `json:"recovery_window,omitempty"`
+	Points []Point `json:"points,omitempty"`
+
 	// Nonce makes each written head unlike any other, so that a writer whose answer was
 	// lost can recognise its own success.
 	Nonce string `json:"nonce"`
@@ -137,6 +142,8 @@ type New struct {
 	Mode   Mode
 	Root   *blockmap.Root // what it contains from the beginning; nil: nothing
 	Origin *Origin        // whose moment Root is
+	Past   *Past          // instead of Root: what it contains, as of At
+	Window time.Duration  // for how long its own past is to be kept
 }
 
 // Create adds a volume to the bucket. Names are unique among the volumes
@@ -146,8 +153,12 @@ func Create(ctx context.Context, store object.Store, n New) (*Head, error) {
 	name := n.Name
 	h := &Head{
 		Format: headFormat, ID: uuid.New(), Name: name, Size: n.Size, Mode: n.Mode, Created: time.Now().UTC(),
-		Root: n.Root, Origin: n.Origin,
+		Root: n.Root, Origin: n.Origin, Window: int64(n.Window / time.Second),
 	}
+	if n.Past != nil {
+		h.Root, h.Spans, h.Published = n.Past.base.root(), n.Past.spans, n.Past.Position
+	}
+	h.begin(n.Past)
 	// The head first: a name that leads nowhere would be an obstacle, a head without a name is only litter.
 	if _, err := writeHead(ctx, store, h, ""); err != nil {
 		return nil, err

@@ -159,6 +159,8 @@ func (v *Volume) finishRoot(ctx context.Context, published segment.ID) error {
 	err = v.updateHead(ctx, func(h *Head) {
 		h.Root, h.Published = &root, published
 		h.Owner.Renewed = time.Now().UTC()
+		h.addPoint(Point{Time: frozen.Time().UTC(), Root: root})
+		h.forget(time.Now())
 	})
 	if err != nil {
 		return fmt.Errorf("publishing a root: %w", err)
@@ -200,6 +202,7 @@ func (v *Volume) renew(ctx context.Context) error {
 	published, _ := v.queue.position()
 	err := v.updateHead(ctx, func(h *Head) {
 		h.Owner.Renewed, h.Published = time.Now().UTC(), published
+		h.forget(time.Now())
 	})
 	if err != nil {
 		return fmt.Errorf("renewing the ownership: %w", err)

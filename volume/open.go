@@ -221,6 +221,9 @@ func (v *Volume) giveUp(ctx context.Context) error {
 	}
 	return v.updateHead(ctx, func(h *Head) {
 		h.Owner, h.Published, h.Root = nil, sealed, root
+		if root != nil {
+			h.addPoint(Point{Time: frozen.Time().UTC(), Root: *root})
+		}
 		closeSpan(h, sealed)
 	})
 }

@@ -196,6 +196,9 @@ func (v *Volume) replay(ctx context.Context, rec *recovery, id segment.ID) (foun
 	if err != nil {
 		return nil, fmt.Errorf("replaying segment %s: %w", id, err)
 	}
+	if hdr.Thinned {
+		return nil, fmt.Errorf("replaying segment %s: %w: it was thinned, although it is newer than the newest root", id, ErrDamaged)
+	}
 	for e := range hdr.Runs() {
 		if err := v.apply(ctx, id, e); err != nil {
 			return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -216,7 +217,7 @@ func (v *Volume) updateHead(ctx context.Context, change func(*Head)) error {
 			return ErrClosed // given up by Detach
 		}
 		next := *v.head
-		next.Spans = append([]Span(nil), v.head.Spans...)
+		next.Spans, next.Points = slices.Clone(v.head.Spans), slices.Clone(v.head.Points)
 		owner := *v.head.Owner
 		next.Owner = &owner
 		change(&next)

@@ -9,6 +9,7 @@ import (
 	"math/bits"
 	"slices"
 	"sync"
+	"time"
 
 	"sluice/object"
 	"sluice/volume/segment"
@@ -23,6 +24,7 @@ const maxPartBytes = 4 << 20
 type Frozen struct {
 	m    *Map
 	pos  segment.ID
+	at   time.Time
 	size int64      // estimate of the encoded size of the changed pages
 	base *rootTable // the root that it is a change of
 	// words are the pages that changed since base, for each shard. They are not changed.
@@ -53,7 +55,7 @@ type blob struct {
 func (m *Map) Freeze(pos segment.ID) *Frozen {
 	m.frozenMu.Lock()
 	defer m.frozenMu.Unlock()
-	f := &Frozen{m: m, pos: pos}
+	f := &Frozen{m: m, pos: pos, at: time.Now()}
 	for _, s := range m.shards {
 		s.mu.Lock()
 	}
@@ -91,6 +93,9 @@ func (m *Map) thaw(f *Frozen, rooted bool) {
 
 // Position returns the position given to Freeze.
 func (f *Frozen) Position() segment.ID { return f.pos }
+
+// Time returns the moment of the freeze.
+func (f *Frozen) Time() time.Time { return f.at }
 
 // Done ends the frozen state. Call it when the root that WriteRoot returned has been
 // published: later roots build on it. If WriteRoot was not called, or failed, Done gives the

@@ -24,7 +24,8 @@ import (
 //	56  holes (4)
 //	60  copies (4)
 //	64  since version 2: when the segment was sealed, in milliseconds since 1970, UTC; 0: unknown (8)
-//	72  sums: CRC32C of each live block in slot order (4 each)
+//	72  flags: 1 if blocks without a name were left out since (4); zero (4)
+//	80  sums: CRC32C of each live block in slot order (4 each)
 //	    frame table, for each frame: stored length | codec << 28 (4)
 //	    live runs in slot order, each of three varints: slots skipped since the last run's
 //	    end; zigzag of start block minus the last run's end block; count
@@ -35,9 +36,10 @@ import (
 //	    CRC32C of the header before it (4)
 const (
 	objectMagic  = "SLSEGO\x00\x01"
-	objectFixed  = 72
+	objectFixed  = 80
 	objectFixed1 = 64 // in version 1
 	codecShift   = 28
+	flagThinned  = 1
 	// maxObjectHeader is more than any segment's header: 2048 live runs, and what holes the
 	// records of a metadata region can describe.
 	maxObjectHeader = 1 << 20
@@ -59,6 +61,11 @@ func appendObjectHeader(dst []byte, hdr Header, codec Codec, l *Layout) []byte {
 		dst = le.AppendUint32(dst, uint32(n))
 	}
 	dst = le.AppendUint64(dst, uint64(millis(l.Sealed)))
+	flags := uint64(0)
+	if l.Thinned {
+		flags |= flagThinned
+	}
+	dst = le.AppendUint64(dst, flags)
 	for _, e := range l.Live {
 		for _, crc := range e.CRCs {
 			dst = le.AppendUint32(dst, crc)
@@ -161,6 +168,11 @@ func ParseHeader(b []byte) (*ObjectHeader, error) {
 	}
 	if fixed == objectFixed {
 		h.Sealed = fromMillis(int64(le.Uint64(b[objectFixed1:])))
+		flags := le.Uint64(b[objectFixed1+8:])
+		if flags&^flagThinned != 0 {
+			return nil, fmt.Errorf("%w: segment %s: unknown flags %#x", ErrObject, h.ID, flags)
+		}
+		h.Thinned = flags&flagThinned != 0
 	}
 	if err := h.parse(b, fixed); err != nil {
 		return nil, fmt.Errorf("%w: segment %s: %w", ErrObject, h.ID, err)

@@ -34,7 +34,8 @@ type Layout struct {
 	Holes  []Extent // OpZero and OpUnmap, in block order
 	Copies []Extent // OpCopy, in block order
 
-	Sealed time.Time // see ObjectHeader
+	Sealed  time.Time // see ObjectHeader
+	Thinned bool      // see ObjectHeader
 }
 
 // Blocks returns the number of live blocks.

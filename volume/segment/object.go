@@ -43,6 +43,9 @@ type ObjectHeader struct {
 	// Sealed is when the segment took its last append or was closed, by its gateway's clock and to the
 	// millisecond: zero if that is not known, as in version 1.
 	Sealed time.Time
+	// Thinned says that blocks which nothing names any more were left out since: the segment can
+	// no longer be replayed, as it does not tell all that it did.
+	Thinned bool
 
 	live   []liveRun // in slot order
 	holes  []Extent  // in block order
