@@ -68,6 +68,25 @@ func (c *Cache) fetch(ctx context.Context, s *Segment, slot, n uint32) error {
 	if err != nil {
 		return err
 	}
+	err = c.fetchSlots(ctx, s, hdr, slot, n)
+	if !errors.Is(err, segment.ErrObject) {
+		return err
+	}
+	// The object may have been written again, without blocks that nobody needs: then its frames
+	// are not where they were. If it is damaged, it is so still.
+	c.headers.Remove(s.ID)
+	again, rerr := c.header(ctx, s)
+	if rerr != nil {
+		return errors.Join(err, rerr)
+	}
+	if again.Size == hdr.Size && again.Blocks() == hdr.Blocks() {
+		return err
+	}
+	return c.fetchSlots(ctx, s, again, slot, n)
+}
+
+// fetchSlots is fetch with a header that may be out of date: then it returns ErrObject.
+func (c *Cache) fetchSlots(ctx context.Context, s *Segment, hdr *segment.ObjectHeader, slot, n uint32) error {
 	first, last, err := hdr.FrameRange(slot, n)
 	if err != nil {
 		return fmt.Errorf("object %s: %w", s.ID.Key(), err)

@@ -239,10 +239,33 @@ func (v *Volume) isThere(ctx context.Context, id segment.ID, body []byte) (bool,
 	if err != nil {
 		return false, err
 	}
+	if there.Thinned {
+		return there.Header == mine.Header && contains(mine, there), nil
+	}
 	a, b := slices.Collect(there.Runs()), slices.Collect(mine.Runs())
 	return there.Header == mine.Header && slices.EqualFunc(a, b, func(x, y segment.Extent) bool {
 		return x.Op == y.Op && x.Run == y.Run && x.Slot == y.Slot && x.From == y.From && slices.Equal(x.CRCs, y.CRCs)
 	}), nil
+}
+
+// contains tells whether a segment has all live blocks of another.
+func contains(whole, part *segment.ObjectHeader) bool {
+	crcs := map[uint32]uint32{}
+	for e := range whole.Runs() {
+		for i, crc := range e.CRCs {
+			if e.Op == segment.OpWrite {
+				crcs[e.Slot+uint32(i)] = crc
+			}
+		}
+	}
+	for e := range part.Runs() {
+		for i, crc := range e.CRCs {
+			if have, ok := crcs[e.Slot+uint32(i)]; !ok || have != crc {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (q *uploadQueue) setFailing(err error) {

@@ -7,10 +7,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"sluice/object"
 	"sluice/volume/blockmap"
+	"sluice/volume/segment"
 )
 
 // Options are what a Collector needs.
@@ -20,6 +22,7 @@ type Options struct {
 	Snapshots func(context.Context) ([]blockmap.Root, error)
 	// Horizon is the time between the two passes that must agree on what is garbage.
 	Horizon time.Duration
+	Codec   segment.Codec // of thinned segments; zero: the usual one
 	Logger  *slog.Logger
 }
 
@@ -28,26 +31,37 @@ type Collector struct {
 	opts Options
 	// condemned is the garbage of earlier passes, and when it was found.
 	condemned map[string]time.Time
+	thinner   thinner
+	passes    int
 }
 
 // New returns a Collector.
 func New(opts Options) *Collector {
-	return &Collector{opts: opts, condemned: map[string]time.Time{}}
+	return &Collector{opts: opts, condemned: map[string]time.Time{}, thinner: newThinner(opts)}
 }
 
 // Report is the result of a pass. Sizes are in bytes, as stored.
 type Report struct {
-	Objects      int           // that were looked at
-	Bytes        int64         // in them
-	Garbage      int           // objects that nothing needs, deleted ones included
-	GarbageBytes int64         //
-	Deleted      int           // objects
-	Freed        int64         // bytes
+	Objects      int   // that were looked at
+	Bytes        int64 // in them
+	Garbage      int   // objects that nothing needs, deleted ones included
+	GarbageBytes int64 //
+	Deleted      int   // objects
+	Thinned      int   // segments that were written again without the blocks that nothing names
+	Freed        int64 // bytes, by both
+	Volumes      map[uuid.UUID]Space
 	Took         time.Duration // the whole pass
 }
 
-// Collect makes one pass: it deletes what was garbage Horizon ago and still is. When it returns an error that
-// is not of a deletion, nothing was deleted.
+// Space is what a volume takes in the bucket, in bytes.
+type Space struct {
+	Live   int64 // mapped in the volume by its newest root, not compressed
+	Shared int64 // of those, at least so many are also part of a snapshot or another volume
+	Dead   int64 // in the segments that the volume wrote and nothing names, as stored; about so many
+}
+
+// Collect makes one pass: it deletes what was garbage Horizon ago and still is, and thins segments. When it returns an error that
+// is not of a deletion or a thinning, nothing was changed.
 func (c *Collector) Collect(ctx context.Context) (Report, error) {
 	began := time.Now()
 	var rep Report
@@ -55,7 +69,8 @@ func (c *Collector) Collect(ctx context.Context) (Report, error) {
 	if err != nil {
 		return rep, fmt.Errorf("collecting garbage: %w", err)
 	}
-	live, err := c.mark(ctx)
+	c.passes++
+	live, err := c.mark(ctx, detailed(found, c.passes))
 	if err != nil {
 		return rep, fmt.Errorf("collecting garbage: %w", err)
 	}
@@ -79,7 +94,10 @@ func (c *Collector) Collect(ctx context.Context) (Report, error) {
 		}
 	}
 	c.condemned = condemned
-	err = c.delete(ctx, due, &rep)
+	if err = c.delete(ctx, due, &rep); err == nil {
+		err = c.thinner.pass(ctx, live, found, began, &rep)
+	}
+	rep.Volumes = live.space
 	rep.Took = time.Since(began)
 	return rep, err
 }
@@ -87,12 +105,12 @@ func (c *Collector) Collect(ctx context.Context) (Report, error) {
 // list returns all segments and objects of roots.
 func (c *Collector) list(ctx context.Context) ([]object.Info, error) {
 	var found []object.Info
-	for _, prefix := range []string{"segments/", "volumes/"} {
+	for _, prefix := range []string{segmentsPrefix, "volumes/"} {
 		for info, err := range c.opts.Store.List(ctx, prefix, "") {
 			if err != nil {
 				return nil, fmt.Errorf("listing %s: %w", prefix, err)
 			}
-			if prefix == "segments/" || strings.Contains(info.Key, "/roots/") {
+			if prefix == segmentsPrefix || strings.Contains(info.Key, "/roots/") {
 				found = append(found, info)
 			}
 		}

@@ -24,6 +24,7 @@ import (
 	"sluice/volume"
 	"sluice/volume/blockmap"
 	"sluice/volume/gc"
+	"sluice/volume/segment"
 )
 
 const (
@@ -86,6 +87,7 @@ type served struct {
 	name  string
 	v     *volume.Volume
 	model []byte
+	was   map[segment.ID][]byte // at moments
 }
 
 type kept struct {
@@ -108,12 +110,78 @@ type world struct {
 
 func (w *world) add(root *blockmap.Root, model []byte) {
 	w.made++
-	name := fmt.Sprint("v", w.made)
-	h, err := volume.Create(context.Background(), w.store, volume.New{Name: name, Size: size, Mode: volume.Cached, Root: root})
+	w.begin(volume.New{Name: fmt.Sprint("v", w.made), Root: root}, model)
+}
+
+// begin adds a volume, every other one with a past.
+func (w *world) begin(n volume.New, model []byte) {
+	n.Size, n.Mode = size, volume.Cached
+	if w.made%2 == 1 {
+		n.Window = window
+	}
+	h, err := volume.Create(context.Background(), w.store, n)
 	if err != nil {
 		w.rt.Fatal(err)
 	}
-	w.volumes[name] = &served{name, w.g.open(h), slices.Clone(model)}
+	w.volumes[n.Name] = &served{n.Name, w.g.open(h), slices.Clone(model), map[segment.ID][]byte{}}
+}
+
+// window is longer than any test.
+const window = time.Hour
+
+// remember uploads all of a volume and remembers what it was like.
+func (w *world) remember(rt *rapid.T) {
+	if _, s := pick(rt, w.volumes); s != nil {
+		if err := s.v.Upload(context.Background()); err != nil {
+			rt.Fatal(err)
+		}
+		s.was[s.v.Head().Published] = slices.Clone(s.model)
+	}
+}
+
+// goBack makes a volume of a moment of another one that was remembered.
+func (w *world) goBack(rt *rapid.T) {
+	_, s := pick(rt, w.volumes)
+	if s == nil || len(s.was) == 0 || len(w.volumes) > 5 {
+		return
+	}
+	h := s.v.Head()
+	moments, err := volume.Moments(context.Background(), w.store, h, time.Now(), 1000)
+	if errors.Is(err, volume.ErrNoPast) && h.Window == 0 {
+		return
+	}
+	if err != nil {
+		rt.Fatal(err)
+	}
+	m := rapid.SampledFrom(moments).Draw(rt, "moment")
+	past, err := volume.At(context.Background(), w.store, h, m.Time)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	model := s.was[past.Position]
+	if model == nil {
+		return // nobody looked
+	}
+	w.made++
+	n := volume.New{Name: fmt.Sprint("v", w.made), Past: past}
+	w.begin(n, model)
+	w.expect("back", w.volumes[n.Name].v, model)
+}
+
+// read reads some of a volume, through caches that may know segments from before they were thinned.
+func (w *world) read(rt *rapid.T) {
+	_, s := pick(rt, w.volumes)
+	if s == nil {
+		return
+	}
+	off := rapid.Int64Range(0, size/4096-1).Draw(rt, "block") * 4096
+	p := make([]byte, min(rapid.Int64Range(1, 64).Draw(rt, "blocks")*4096, size-off))
+	if err := s.v.Read(context.Background(), p, off, true); err != nil {
+		rt.Fatal(err)
+	}
+	if !bytes.Equal(p, s.model[off:off+int64(len(p))]) {
+		rt.Fatalf("%s reads as something else at %d", s.name, off)
+	}
 }
 
 // pick returns a value of m; the zero value if there is none.
@@ -359,7 +427,7 @@ func TestNothingNeededIsDeleted(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"create": w.create, "write": w.write, "write2": w.write, "write3": w.write, "copy": w.copy, "snapshot": w.snapshot, "snapshot2": w.snapshot,
 			"clone": w.clone, "delete snapshot": w.deleteSnapshot, "delete volume": w.deleteVolume, "reopen": w.reopen, "crash": w.crash,
-			"collect": w.collect, "collect2": w.collect,
+			"collect": w.collect, "collect2": w.collect, "remember": w.remember, "go back": w.goBack, "read": w.read, "read2": w.read,
 		})
 		w.collect(rt)
 		w.check()
@@ -379,7 +447,7 @@ func TestSpaceComesBack(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(t, rt)
 		defer func() { w.g.stop() }()
-		w.create(rt)
+		w.begin(volume.New{Name: "v"}, make([]byte, size))
 		_, s := pick(rt, w.volumes)
 		for range 5 {
 			for off := int64(0); off < size; off += mib {

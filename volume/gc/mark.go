@@ -16,57 +16,114 @@ import (
 
 // live is what is needed.
 type live struct {
-	roots   *blockmap.Survey        // of all roots
-	writers map[uint32]segment.ID   // by writer: behind this position, its segments are needed
-	volumes map[string]*volume.Head // by ID
+	roots     *blockmap.Survey        // of all roots
+	histories map[uint32][]history    // by writer
+	volumes   map[string]*volume.Head // by ID
+	space     map[uuid.UUID]Space
 }
 
-// mark reads all roots: first those of snapshots, then those of volumes; see the package's documentation.
-func (c *Collector) mark(ctx context.Context) (*live, error) {
-	roots, err := c.opts.Snapshots(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("listing snapshots: %w", err)
-	}
-	heads, err := volume.Heads(ctx, c.opts.Store)
+// history is a part of what one writer wrote that is needed whole, since it is replayed.
+type history struct {
+	behind segment.ID // this one is not needed
+	to     uint32     // the last segment; 0: all
+}
+
+func (h history) has(id segment.ID) bool {
+	return id > h.behind && (h.to == 0 || id.Sequence() <= h.to)
+}
+
+// mark reads all roots, in the order that the package's documentation asks for. Of segments for which detail is true it notes
+// which blocks are needed.
+func (c *Collector) mark(ctx context.Context, detail func(segment.ID) bool) (*live, error) {
+	before, err := volume.Heads(ctx, c.opts.Store)
 	if err != nil {
 		return nil, err
 	}
-	l := &live{roots: blockmap.NewSurvey(c.opts.Store), writers: map[uint32]segment.ID{}, volumes: map[string]*volume.Head{}}
-	for _, h := range heads {
+	snapshots, err := c.opts.Snapshots(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing snapshots: %w", err)
+	}
+	now, err := volume.Heads(ctx, c.opts.Store)
+	if err != nil {
+		return nil, err
+	}
+	l := &live{
+		roots: blockmap.NewSurvey(c.opts.Store, detail), histories: map[uint32][]history{},
+		volumes: map[string]*volume.Head{}, space: map[uuid.UUID]Space{},
+	}
+	if err := l.add(ctx, snapshots...); err != nil {
+		return nil, err
+	}
+	for _, h := range now {
 		l.volumes[h.ID.String()] = h
-		position := segment.ID(0)
-		if h.Root != nil {
-			roots = append(roots, *h.Root)
-			position = h.Root.Position
+		if h.Root == nil {
+			continue
 		}
-		for _, span := range h.Spans {
-			l.writers[span.Writer] = position
+		if err := l.add(ctx, *h.Root); err != nil {
+			return nil, err
 		}
 	}
-	for _, root := range roots {
-		if err := l.roots.Add(ctx, root); err != nil {
+	l.measure(now)
+	for _, h := range append(before, now...) {
+		position, roots := h.Needs()
+		for _, s := range h.Spans {
+			l.histories[s.Writer] = append(l.histories[s.Writer], history{position, s.To})
+		}
+		if err := l.add(ctx, roots...); err != nil {
 			return nil, err
 		}
 	}
 	return l, nil
 }
 
+func (l *live) add(ctx context.Context, roots ...blockmap.Root) error {
+	for _, root := range roots {
+		if err := l.roots.Add(ctx, root); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measure notes what volumes take, before the roots of their own past are added, with which they share nearly all.
+func (l *live) measure(heads []*volume.Head) {
+	for _, h := range heads {
+		sp := Space{}
+		if h.Root != nil {
+			blocks, shared := l.roots.Mapped(*h.Root)
+			sp.Live, sp.Shared = blocks*segment.BlockSize, shared*segment.BlockSize
+		}
+		l.space[h.ID] = sp
+	}
+}
+
 // needs tells whether an object may not be deleted.
 func (l *live) needs(key string) bool {
-	if rest, ok := strings.CutPrefix(key, "segments/"); ok {
-		_, name, _ := strings.Cut(rest, "/")
-		n, err := strconv.ParseUint(name, 16, 64)
-		id := segment.ID(n)
-		if err != nil || id.Key() != key {
-			return true // not ours to judge
-		}
-		if l.roots.Names(id) {
-			return true
-		}
-		position, known := l.writers[id.Writer()]
-		return known && id > position
+	if strings.HasPrefix(key, segmentsPrefix) {
+		id, ok := segmentOf(key)
+		return !ok || l.roots.Names(id) || l.replays(id) // if not ok it is not ours to judge
 	}
 	return l.roots.Refers(key) || l.maybeNewRoot(key)
+}
+
+// replays tells whether a segment is needed whole.
+func (l *live) replays(id segment.ID) bool {
+	for _, h := range l.histories[id.Writer()] {
+		if h.has(id) {
+			return true
+		}
+	}
+	return false
+}
+
+const segmentsPrefix = "segments/"
+
+// segmentOf returns the segment that an object is named after.
+func segmentOf(key string) (segment.ID, bool) {
+	_, name, _ := strings.Cut(strings.TrimPrefix(key, segmentsPrefix), "/")
+	n, err := strconv.ParseUint(name, 16, 64)
+	id := segment.ID(n)
+	return id, err == nil && id.Key() == key
 }
 
 // maybeNewRoot tells whether an object may be a part of a root that is being written, or was written and
