@@ -129,6 +129,12 @@ func (v *Volume) openMap(ctx context.Context, rec *recovery) error {
 		// garbage by now.
 		if pos, ok := v.m.Position(); ok && pos >= rec.rooted {
 			rec.start, rec.end = pos, pos
+			if v.head.Root == nil {
+				return nil
+			}
+			if err := v.m.Rebase(ctx, *v.head.Root); err != nil {
+				return fmt.Errorf("opening the block map: %w", err)
+			}
 			return nil
 		}
 	}

@@ -107,21 +107,23 @@ func (f *Frozen) Done() {
 	m.saveMu.Lock()
 	defer m.saveMu.Unlock()
 	m.frozenMu.Lock()
-	current := m.frozen == f
 	st := &meta{position: m.position, hasPosition: m.hasPosition, root: f.written}
+	current, later := m.frozen == f, m.frozen
 	m.frozenMu.Unlock()
-	if !current {
-		return
-	}
-	rooted := false
-	if f.written != nil {
-		// If the state cannot be stored, the next root simply builds on the old one.
-		if rooted = m.saveState(st) == nil; rooted {
-			m.root.Store(f.written)
+	rooted := f.written != nil && (current || f.written.Position > m.root.Load().Position)
+	if rooted {
+		// The older root may be garbage soon. If this one cannot be stored, the next process finds it in
+		// the volume's head: see Rebase.
+		if err := m.saveState(st); err != nil {
+			m.stats.saveErrors.Add(1)
+		}
+		m.root.Store(f.written)
+		if !current && later != nil {
+			later.rebase(f.written)
 		}
 	}
 	m.frozenMu.Lock()
-	if m.frozen == f { // else superseded just now, with all its changes: they are written twice
+	if m.frozen == f { // else superseded, with all its changes: they are written twice
 		for _, s := range m.shards {
 			s.mu.Lock()
 		}
@@ -134,6 +136,16 @@ func (f *Frozen) Done() {
 	m.frozenMu.Unlock()
 	if err := m.tidy(idle); err != nil {
 		m.stats.saveErrors.Add(1)
+	}
+}
+
+// rebase makes a frozen state that took the place of another one build on that one's root. What it has to write
+// includes all that the other one had.
+func (f *Frozen) rebase(root *rootTable) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.started {
+		f.base = root
 	}
 }
 

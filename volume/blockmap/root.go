@@ -34,6 +34,33 @@ func (m *Map) LoadRoot(ctx context.Context, root Root) error {
 	return nil
 }
 
+// Rebase makes a published root the one that this map, and later roots, build on. All that changed between the
+// root of the map and this one must be part of the last checkpoint, as it is when Position is not before the
+// root's. A process that ended after it published a root, and before Done, leaves a map whose root may be
+// garbage soon.
+func (m *Map) Rebase(ctx context.Context, root Root) error {
+	if old := m.root.Load(); old.Key != "" && old.Position >= root.Position {
+		return nil // the same, or one that was written and not published: what that has is no longer dirty
+	}
+	t, err := m.readRoot(ctx, root)
+	if err != nil {
+		return fmt.Errorf("changing the root of a map: %w", err)
+	}
+	m.saveMu.Lock()
+	defer m.saveMu.Unlock()
+	m.frozenMu.Lock()
+	st := &meta{position: m.position, hasPosition: m.hasPosition, root: t}
+	m.frozenMu.Unlock()
+	if !st.hasPosition || st.position < root.Position {
+		return fmt.Errorf("changing the root of a map: it is at %s, and the root at %s", st.position, root.Position)
+	}
+	if err := m.saveState(st); err != nil {
+		return fmt.Errorf("changing the root of a map: %w", err)
+	}
+	m.root.Store(t)
+	return m.dropStaleNodes()
+}
+
 // readRoot fetches and checks a root.
 func (m *Map) readRoot(ctx context.Context, root Root) (*rootTable, error) {
 	if root.Offset < 0 || root.Length <= 0 || root.Length > maxIndex {
