@@ -1,9 +1,9 @@
 package snapshot
 
 import (
-	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -56,50 +56,52 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-// TestDiffApplied shows what changes are for: written to a copy of one snapshot they make it a copy of the other.
+// TestDiffApplied shows what changes are for: written to a copy of one snapshot they make it a copy of the other. A block's content is the
+// number of the write that it came from.
 func TestDiffApplied(t *testing.T) {
 	db := openDB(t)
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t, db, 1200)
 		type moment struct {
 			s    *Snapshot
-			data []byte
+			data []uint32 // of each block
 		}
 		var moments []moment
-		data := make([]byte, w.size)
+		data := make([]uint32, 1200)
 		for range rapid.IntRange(2, 4).Draw(t, "snapshots") {
 			for range rapid.IntRange(0, 3).Draw(t, "changes") {
-				b := rapid.Uint64Range(0, uint64(len(data))/segment.BlockSize-1).Draw(t, "block")
-				n := rapid.Uint64Range(1, min(300, uint64(len(data))/segment.BlockSize-b)).Draw(t, "count")
+				b := rapid.IntRange(0, len(data)-1).Draw(t, "block")
+				n := rapid.IntRange(1, min(300, len(data)-b)).Draw(t, "count")
 				if rapid.Bool().Draw(t, "unmap") {
-					w.unmap(t, b, n)
-					clear(data[b*segment.BlockSize:][:n*segment.BlockSize])
+					w.unmap(t, uint64(b), uint64(n))
+					clear(data[b : b+n])
 					continue
 				}
-				w.write(t, b, n)
+				w.name(t, uint64(b), n)
 				for i := range n {
-					copy(data[(b+i)*segment.BlockSize:], content(b+i, w.seq))
+					data[b+i] = w.seq
 				}
 			}
-			moments = append(moments, moment{w.snapshot(t), bytes.Clone(data)})
-			more := rapid.IntRange(0, 100).Draw(t, "grow") * segment.BlockSize
-			data, w.size = append(data, make([]byte, more)...), w.size+int64(more)
+			moments = append(moments, moment{w.snapshot(t), slices.Clone(data)})
+			more := rapid.IntRange(0, 100).Draw(t, "grow")
+			data, w.size = append(data, make([]uint32, more)...), w.size+int64(more)*segment.BlockSize
 		}
 		from, to := rapid.SampledFrom(moments).Draw(t, "from"), rapid.SampledFrom(moments).Draw(t, "to")
-		disk := make([]byte, len(to.data))
+		disk := make([]uint32, len(to.data))
 		copy(disk, from.data)
 		end := int64(0)
 		for _, c := range diffOf(t, w, from.s, to.s) {
-			if c.Offset < end || c.Length <= 0 {
+			if c.Offset < end || c.Length <= 0 || c.Offset%segment.BlockSize != 0 {
 				t.Fatalf("%+v behind byte %d", c, end)
 			}
 			end = c.Offset + c.Length
-			part := disk[c.Offset:end]
-			if copy(part, to.data[c.Offset:end]); c.Zeros {
+			first, last := c.Offset/segment.BlockSize, end/segment.BlockSize
+			part := disk[first:last]
+			if copy(part, to.data[first:last]); c.Zeros {
 				clear(part)
 			}
 		}
-		if !bytes.Equal(disk, to.data) {
+		if !slices.Equal(disk, to.data) {
 			t.Fatal("the changes do not make the one the other")
 		}
 	})

@@ -3,7 +3,6 @@ package snapshot
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -244,9 +243,9 @@ func TestVerifyModel(t *testing.T) {
 	db := openDB(t)
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t, db, 700)
-		for range rapid.IntRange(1, 5).Draw(t, "segments") {
+		for range rapid.IntRange(1, 4).Draw(t, "segments") {
 			start := rapid.Uint64Range(0, 650).Draw(t, "block")
-			w.write(t, start, rapid.Uint64Range(1, 700-start).Draw(t, "count"))
+			w.write(t, start, rapid.Uint64Range(1, min(150, 700-start)).Draw(t, "count"))
 		}
 		from, to := rapid.Uint64Range(0, 300).Draw(t, "from"), rapid.Uint64Range(350, 650).Draw(t, "to")
 		for b := range uint64(20) {
@@ -288,9 +287,19 @@ func (w *world) unreadable(t fataler, s *Snapshot) map[uint64]bool {
 	if err != nil {
 		return blockSet(0, uint64(w.size/segment.BlockSize))
 	}
+	read := map[segment.ID]map[uint32]uint32{} // of each segment, the sums of the blocks that can be read
 	for b := range uint64(w.size / segment.BlockSize) {
 		for run, err := range view.Runs(context.Background(), b, b+1) {
-			if err != nil || w.readBlock(run.Entries[0]) != nil {
+			if err != nil {
+				out[b] = true
+				continue
+			}
+			e := run.Entries[0]
+			id := e.Name.Segment()
+			if read[id] == nil {
+				read[id] = w.readable(id)
+			}
+			if sum, ok := read[id][e.Name.Index()]; !ok || sum != e.CRC {
 				out[b] = true
 			}
 		}
@@ -298,30 +307,27 @@ func (w *world) unreadable(t fataler, s *Snapshot) map[uint64]bool {
 	return out
 }
 
-func (w *world) readBlock(e segment.Entry) error {
-	ctx, id := context.Background(), e.Name.Segment()
+// readable reads all of a segment, frame by frame, and returns the sums of the blocks that it gets by their slots.
+func (w *world) readable(id segment.ID) map[uint32]uint32 {
+	sums := map[uint32]uint32{}
+	ctx := context.Background()
 	h, err := segment.FetchHeader(ctx, w.store, id)
 	if err != nil {
-		return err
+		return sums
 	}
-	frame, _, err := h.FrameRange(e.Name.Index(), 1)
-	if err != nil {
-		return err
-	}
-	f := h.Frame(frame)
-	data, _, err := w.store.GetRange(ctx, id.Key(), f.Offset, int64(f.Length))
-	if err != nil {
-		return err
-	}
-	blocks, err := h.DecodeFrame(frame, data, nil)
-	if err != nil {
-		return err
-	}
-	for slot := range h.FrameSlots(frame) {
-		if slot == e.Name.Index() && segment.Checksum(blocks[:segment.BlockSize]) == e.CRC {
-			return nil
+	for i := range h.Frames() {
+		f := h.Frame(i)
+		data, _, err := w.store.GetRange(ctx, id.Key(), f.Offset, int64(f.Length))
+		if err != nil {
+			continue
 		}
-		blocks = blocks[segment.BlockSize:]
+		blocks, err := h.DecodeFrame(i, data, nil)
+		if err != nil {
+			continue
+		}
+		for slot := range h.FrameSlots(i) {
+			sums[slot], blocks = segment.Checksum(blocks[:segment.BlockSize]), blocks[segment.BlockSize:]
+		}
 	}
-	return fmt.Errorf("block %x is not as it was", e.Name)
+	return sums
 }

@@ -89,6 +89,15 @@ func (w *world) write(t fataler, runs ...uint64) segment.ID {
 	return id
 }
 
+// name gives blocks new names, in a segment that is not in the bucket.
+func (w *world) name(t fataler, block uint64, n int) {
+	t.Helper()
+	w.seq++
+	if err := w.m.Set(context.Background(), block, segment.NewName(segment.NewID(1, w.seq), 0), make([]uint32, n)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // content is what a block holds after the write of a sequence number: half of it does not compress.
 func content(block uint64, seq uint32) []byte {
 	b := make([]byte, segment.BlockSize)
