@@ -36,6 +36,16 @@ func (b *bucket) Delete(ctx context.Context, name string) error {
 	return volume.Delete(ctx, b.store, name)
 }
 
+// At implements catalogue.
+func (b *bucket) At(ctx context.Context, head *volume.Head, t time.Time) (*volume.Past, error) {
+	return volume.At(ctx, b.store, head, t)
+}
+
+// Moments implements catalogue.
+func (b *bucket) Moments(ctx context.Context, head *volume.Head, limit int) ([]volume.Moment, error) {
+	return volume.Moments(ctx, b.store, head, time.Now(), limit)
+}
+
 // Open implements catalogue.
 func (b *bucket) Open(ctx context.Context, id uuid.UUID, force bool) (servedVolume, error) {
 	v, err := volume.Open(ctx, id, b.opts, force)

@@ -6,6 +6,8 @@ import (
 	"net"
 	"time"
 
+	"github.com/google/uuid"
+
 	"sluice/appliance/api"
 	"sluice/target"
 	"sluice/volume"
@@ -59,10 +61,18 @@ func (v *volumes) describeOther(head *volume.Head) *api.Volume {
 }
 
 func (v *volumes) describeHead(head *volume.Head) *api.Volume {
-	return &api.Volume{
+	shown := &api.Volume{
 		Name: head.Name, ID: head.ID.String(), Mode: string(head.Mode), Size: head.Size, Created: head.Created, Epoch: head.Epoch,
 		IQN: api.IQN(head.Name), Portal: v.portal(), Sessions: []api.Session{}, Access: v.access.of(head.ID).show(),
+		Space: v.space(head.ID),
 	}
+	if o := head.Origin; o != nil {
+		shown.Origin = &api.Origin{Volume: o.Volume, Time: o.Time}
+		if o.Snapshot != uuid.Nil {
+			shown.Origin.Snapshot = o.Snapshot.String()
+		}
+	}
+	return shown
 }
 
 func describeSession(s target.SessionInfo) api.Session {

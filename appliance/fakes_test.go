@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -66,6 +67,14 @@ func (b *fakeBucket) Delete(_ context.Context, name string) error {
 	}
 	delete(b.heads, name)
 	return nil
+}
+
+func (b *fakeBucket) At(context.Context, *volume.Head, time.Time) (*volume.Past, error) {
+	return nil, volume.ErrNoPast
+}
+
+func (b *fakeBucket) Moments(context.Context, *volume.Head, int) ([]volume.Moment, error) {
+	return nil, volume.ErrNoPast
 }
 
 func (b *fakeBucket) Open(_ context.Context, id uuid.UUID, force bool) (servedVolume, error) {
@@ -187,7 +196,7 @@ func newFixture(t *testing.T) *fixture {
 	}
 	f.volumes = &volumes{
 		log: slog.New(slog.DiscardHandler), gateway: uuid.MustParse(thisGateway), portal: func() string { return "127.0.0.1:3260" },
-		bucket: f.fakes, exports: f.targets, access: rules, imports: notes, deleted: func() {}, own: map[string]*entry{}, busy: map[string]struct{}{},
+		bucket: f.fakes, exports: f.targets, access: rules, imports: notes, deleted: func() {}, own: map[string]*entry{}, busy: map[string]struct{}{}, space: (&collector{}).space,
 	}
 	return f
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/dgraph-io/badger/v4"
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"sluice/appliance/api"
@@ -134,7 +135,7 @@ func (g *Gateway) openDataDir(context.Context) (err error) {
 	}
 	g.volumes = &volumes{
 		log: g.log, gateway: g.dir.id, portal: g.portalAddress, access: rules, imports: notes,
-		own: map[string]*entry{}, busy: map[string]struct{}{},
+		own: map[string]*entry{}, busy: map[string]struct{}{}, space: func(uuid.UUID) *api.Space { return nil },
 	}
 	return nil
 }
@@ -221,9 +222,9 @@ func (g *Gateway) volumeOptions(boot string) volume.Options {
 func (g *Gateway) openSnapshots(context.Context) error {
 	catalogue := snapshot.NewCatalogue(g.store)
 	g.garbage = newCollector(gc.New(gc.Options{ //nolint:contextcheck // it lives as long as the gateway
-		Store: g.store, Snapshots: snapshotRoots(catalogue), Horizon: collectHorizon, Logger: g.log,
-	}), collectHorizon, g.log)
-	g.deleted = g.garbage.soon
+		Store: g.store, Snapshots: snapshotRoots(catalogue), Horizon: collectHorizon, Codec: segment.CodecS2, Logger: g.log,
+	}), collectHorizon, g.sentBytes, g.log)
+	g.deleted, g.space = g.garbage.soon, g.garbage.space
 	view := func(ctx context.Context, root blockmap.Root, size int64) (*volume.View, error) {
 		return volume.OpenView(ctx, root, size, g.volumeOptions(""))
 	}

@@ -3,6 +3,7 @@ package appliance
 import (
 	"context"
 	"errors"
+	"time"
 
 	"sluice/appliance/api"
 	"sluice/object"
@@ -19,7 +20,14 @@ func (v *volumes) CreateVolume(ctx context.Context, req api.CreateRequest) (*api
 	if err := api.CheckVolumeSize(api.Size(req.Size)); err != nil {
 		return nil, api.Errorf(api.CodeInvalid, "%w", err)
 	}
-	return v.create(ctx, volume.New{Name: req.Name, Size: req.Size, Mode: volume.Cached}, func() error { return nil })
+	window := volume.DefaultWindow
+	if req.Window != nil {
+		window = time.Duration(*req.Window) * time.Second
+	}
+	if window < 0 {
+		return nil, api.Errorf(api.CodeInvalid, "a recovery window cannot be negative")
+	}
+	return v.create(ctx, volume.New{Name: req.Name, Size: req.Size, Mode: volume.Cached, Window: window}, func() error { return nil })
 }
 
 // create makes a volume and serves it. Once it is in the bucket, stands tells whether what it begins with is
@@ -283,6 +291,8 @@ func explain(err error) *api.Error {
 		return api.Errorf(api.CodeNotFound, "%w", err).WithHint("sluice snapshot schedule list shows all")
 	case errors.Is(err, snapshot.ErrAmbiguous):
 		return api.Errorf(api.CodeInvalid, "%w", err)
+	case errors.Is(err, volume.ErrForgotten), errors.Is(err, volume.ErrNoPast):
+		return api.Errorf(api.CodeNotFound, "%w", err).WithHint("sluice volume recovery-points NAME shows how far it reaches")
 	case errors.Is(err, volume.ErrExists):
 		return api.Errorf(api.CodeConflict, "%w", err)
 	case errors.Is(err, volume.ErrOwned):

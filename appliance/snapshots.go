@@ -331,6 +331,12 @@ func (s *snapshots) DeleteSnapshot(ctx context.Context, id string) error {
 // CloneVolume implements api.Snapshots. A volume as it is now is cloned by way of a snapshot that is
 // deleted afterwards.
 func (s *snapshots) CloneVolume(ctx context.Context, source string, req api.CloneRequest) (*api.Volume, error) {
+	if req.At != nil {
+		if req.Snapshot != "" {
+			return nil, api.Errorf(api.CodeInvalid, "a clone is either of a snapshot or of a time")
+		}
+		return s.volumes.cloneAt(ctx, source, req)
+	}
 	if req.Snapshot == "" {
 		id, err := s.momentary(ctx, source, "to make volume "+req.Name+" of")
 		if err != nil {
@@ -346,18 +352,12 @@ func (s *snapshots) CloneVolume(ctx context.Context, source string, req api.Clon
 	if record.VolumeName != source && record.Volume.String() != source {
 		return nil, api.Errorf(api.CodeInvalid, "snapshot %s is of volume %s, not of %s", record.ID, record.VolumeName, source)
 	}
-	size := record.Size
-	if req.Size != 0 {
-		size = req.Size
-	}
-	if size < record.Size {
-		return nil, api.Errorf(api.CodeInvalid, "snapshot %s has %s, and a clone cannot be smaller", record.ID, api.Size(record.Size))
-	}
-	if err := api.CheckVolumeSize(api.Size(size)); err != nil {
-		return nil, api.Errorf(api.CodeInvalid, "%w", err)
+	size, err := cloneSize(req.Size, record.Size, "snapshot "+record.ID.String())
+	if err != nil {
+		return nil, err
 	}
 	n := volume.New{
-		Name: req.Name, Size: size, Mode: volume.Cached, Root: &record.Root,
+		Name: req.Name, Size: size, Mode: volume.Cached, Root: &record.Root, Window: volume.DefaultWindow,
 		Origin: &volume.Origin{Volume: record.VolumeName, Snapshot: record.ID, Time: record.Created},
 	}
 	return s.volumes.create(ctx, n, func() error {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
@@ -26,6 +27,13 @@ type catalogue interface {
 	List(ctx context.Context) ([]*volume.Head, error)
 	Delete(ctx context.Context, name string) error
 	Open(ctx context.Context, id uuid.UUID, force bool) (servedVolume, error)
+	pastReader
+}
+
+// pastReader looks up moments in the bucket; see volume.At and volume.Moments.
+type pastReader interface {
+	At(ctx context.Context, head *volume.Head, t time.Time) (*volume.Past, error)
+	Moments(ctx context.Context, head *volume.Head, limit int) ([]volume.Moment, error)
 }
 
 // servedVolume is a volume that this gateway serves; see volume.Volume.
@@ -87,6 +95,8 @@ type volumes struct {
 	imports *imports
 	holds   holds
 	deleted func() // called when something was deleted from the bucket, and left garbage
+	// space tells what a volume takes in the bucket, or nil if that is not known.
+	space func(uuid.UUID) *api.Space
 
 	mu   sync.Mutex
 	own  map[string]*entry   // by name

@@ -208,6 +208,11 @@ func At(ctx context.Context, store object.Store, head *Head, t time.Time) (*Past
 	return past, nil
 }
 
+// KeptBy tells whether a head of the volume still keeps what the moment is made of.
+func (p *Past) KeptBy(h *Head) bool {
+	return slices.ContainsFunc(h.Points, func(q Point) bool { return q.Root.Position <= p.base.Root.Position })
+}
+
 // until returns a history as it was at a segment.
 func until(spans []Span, pos segment.ID) (list []Span) {
 	for _, s := range spans {

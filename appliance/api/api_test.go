@@ -106,6 +106,14 @@ func (r *recorder) CloneVolume(_ context.Context, source string, q CloneRequest)
 	return &Volume{Name: q.Name}, r.did("clone %s %+v", source, q)
 }
 
+func (r *recorder) RecoveryPoints(_ context.Context, name string, limit int) (*RecoveryPoints, error) {
+	return &RecoveryPoints{Volume: name}, r.did("recovery points %s %d", name, limit)
+}
+
+func (r *recorder) SetRecoveryWindow(_ context.Context, name string, q WindowRequest) (*RecoveryPoints, error) {
+	return &RecoveryPoints{Volume: name}, r.did("recovery window %s %+v", name, q)
+}
+
 func (r *recorder) DiffSnapshots(_ context.Context, from, to string, offset int64) (*SnapshotDiff, error) {
 	return &SnapshotDiff{From: from}, r.did("diff %s %s %d", from, to, offset)
 }
@@ -161,7 +169,9 @@ func everything(ctx context.Context, b Backend) error {
 	_, e24 := b.SetSchedule(ctx, "demo", ScheduleRequest{Every: "4h", At: "01:00", Zone: "UTC", Keep: "daily=7"})
 	_, e25 := b.ListSchedules(ctx)
 	e26 := b.DeleteSchedule(ctx, "demo")
-	return errors.Join(e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14, e15, e16, e17, e18, e19, e20, e21, e22, e23, e24, e25, e26)
+	_, e27 := b.RecoveryPoints(ctx, "demo", 5)
+	_, e28 := b.SetRecoveryWindow(ctx, "demo", WindowRequest{Window: 3600})
+	return errors.Join(e27, e28, e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14, e15, e16, e17, e18, e19, e20, e21, e22, e23, e24, e25, e26)
 }
 
 // TestClientIsTransparent: to call the client is to call the backend behind the handlers.

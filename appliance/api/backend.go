@@ -10,6 +10,7 @@ type Backend interface {
 	Initiators
 	Credentials
 	Snapshots
+	Past
 	Inspections
 	Content
 	Moments

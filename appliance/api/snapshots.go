@@ -64,9 +64,10 @@ type SnapshotRequest struct {
 
 // CloneRequest asks for a volume that begins as a copy.
 type CloneRequest struct {
-	Name     string `json:"name"`
-	Snapshot string `json:"snapshot,omitempty"`   // empty: the volume as it is now
-	Size     int64  `json:"size_bytes,omitempty"` // 0: that of the source; more grows the disk
+	Name     string     `json:"name"`
+	Snapshot string     `json:"snapshot,omitempty"`   // empty: the volume as it is now, or was At
+	At       *time.Time `json:"at,omitempty"`         // a moment inside of the recovery window
+	Size     int64      `json:"size_bytes,omitempty"` // 0: that of the source; more grows the disk
 }
 
 func snapshotRoutes(b Backend) []route {

@@ -25,6 +25,8 @@ type Volume struct {
 	Created time.Time `json:"created"`
 	Epoch   uint64    `json:"epoch"` // raised by each attachment
 	Owner   *Owner    `json:"owner,omitempty"`
+	Origin  *Origin   `json:"origin,omitempty"` // of a clone
+	Space   *Space    `json:"space,omitempty"`  // as of the last pass over the bucket
 
 	IQN    string `json:"iqn"`
 	LUN    int    `json:"lun"`
@@ -40,6 +42,20 @@ type Volume struct {
 	Sessions []Session `json:"sessions"`
 	Access   *Access   `json:"access,omitempty"`
 	Attach   []string  `json:"attach,omitempty"` // the commands that use it on Linux
+}
+
+// Origin says what a clone began as.
+type Origin struct {
+	Volume   string    `json:"volume"`             // its name then
+	Snapshot string    `json:"snapshot,omitempty"` // of which; empty: of a recovery point
+	Time     time.Time `json:"time"`               // the moment
+}
+
+// Space is what a volume takes in the bucket.
+type Space struct {
+	Live   int64 `json:"live_bytes"`   // mapped in the volume, before compression
+	Shared int64 `json:"shared_bytes"` // at least so much of it is also part of a snapshot or another volume
+	Dead   int64 `json:"dead_bytes"`   // about so much of what it wrote is garbage that is still stored
 }
 
 // Owner is the gateway that serves a volume.
@@ -110,6 +126,8 @@ type CreateRequest struct {
 	Name string `json:"name"`
 	Size int64  `json:"size_bytes"`
 	Mode string `json:"mode,omitempty"` // "cached", the default
+	// Window is for how long the volume can go back, in seconds; the default is 24 hours, 0 is not at all.
+	Window *int64 `json:"recovery_window_seconds,omitempty"`
 }
 
 // ResizeRequest asks for a larger volume.
@@ -202,6 +220,7 @@ type CollectionStatus struct {
 	Error   string     `json:"error,omitempty"` // why it failed: nothing was deleted then
 	Objects int        `json:"objects"`
 	Bytes   int64      `json:"bytes"`
-	Garbage int64      `json:"garbage_bytes"` // of them nothing needs these; they are deleted soon
-	Freed   int64      `json:"freed_bytes"`   // since the start
+	Garbage int64      `json:"garbage_bytes"`    // of them nothing needs these; they are deleted soon
+	Freed   int64      `json:"freed_bytes"`      // since the start
+	Thinned int        `json:"thinned_segments"` // since the start: they were written again without what nothing needs
 }

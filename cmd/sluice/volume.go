@@ -13,7 +13,7 @@ import (
 
 func newVolume(c *client) *cobra.Command {
 	return group("volume", "Create, show, change and delete volumes",
-		newVolumeCreate(c), newVolumeList(c), newVolumeShow(c), newVolumeResize(c), newVolumeDelete(c), newVolumeAttach(c), newVolumeDetach(c), newVolumeClone(c))
+		newVolumeCreate(c), newVolumeList(c), newVolumeShow(c), newVolumeResize(c), newVolumeDelete(c), newVolumeAttach(c), newVolumeDetach(c), newVolumeClone(c), newRecoveryPoints(c))
 }
 
 // printVolume prints everything about a volume.
@@ -25,8 +25,14 @@ func printVolume(w io.Writer, v *api.Volume) {
 	if v.Error != "" {
 		add("error", v.Error)
 	}
+	if v.Origin != nil {
+		add("clone of", describeOrigin(v.Origin))
+	}
 	if v.Allocated != nil {
 		add("allocated", about(*v.Allocated))
+	}
+	if sp := v.Space; sp != nil {
+		add("in the bucket", fmt.Sprintf("%s live before compression, at least %s of it shared with others; about %s to be collected", about(sp.Live), about(sp.Shared), about(sp.Dead)))
 	}
 	if v.State == api.StateAttached {
 		add("not uploaded", fmt.Sprintf("%s in %d segments", about(v.Queued), v.QueuedSegments))
@@ -55,6 +61,13 @@ func printVolume(w io.Writer, v *api.Volume) {
 		fmt.Fprintln(w)
 		printSessions(w, v.Sessions)
 	}
+}
+
+func describeOrigin(o *api.Origin) string {
+	if o.Snapshot != "" {
+		return fmt.Sprintf("%s, snapshot %s of %s", o.Volume, o.Snapshot, localTime(o.Time))
+	}
+	return fmt.Sprintf("%s as it was at %s", o.Volume, localTime(o.Time))
 }
 
 func describeAccess(a *api.Access) string {
