@@ -57,6 +57,9 @@ func (d *damage) of(name segment.Name) *badSegment {
 	return nil
 }
 
+// takes tells whether a block of that name is lost. It is for when the verification has ended.
+func (d *damage) takes(name segment.Name) bool { return d.of(name) != nil }
+
 // ranges calls lose with each lost range of a map of so many blocks, in order.
 func (d *damage) ranges(ctx context.Context, view *blockmap.View, blocks uint64, lose func(Lost)) error {
 	var last Lost

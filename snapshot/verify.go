@@ -51,6 +51,9 @@ type Report struct {
 	Blocks  int64 // of the volume, 4096 bytes each, that were looked for in segments
 	Damaged int64 // objects that are missing or damaged
 	Lost    int64 // bytes of the volume that are lost, zeros that nobody knows of included
+
+	damage *damage
+	view   *blockmap.View // nil if the root is lost
 }
 
 // OK tells whether nothing is lost.
@@ -264,7 +267,7 @@ func (v *verifier) lose(l Lost) {
 }
 
 func (v *verifier) report() *Report {
-	v.rep.Blocks, v.rep.Damaged = v.blocks, v.damage.objects()
+	v.rep.Blocks, v.rep.Damaged, v.rep.damage, v.rep.view = v.blocks, v.damage.objects(), v.damage, v.view
 	if v.rootErr != nil {
 		v.rep.Damaged++
 	}

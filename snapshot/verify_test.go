@@ -266,7 +266,7 @@ func TestVerifyModel(t *testing.T) {
 		body[rapid.IntRange(0, len(body)-1).Draw(t, "byte")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
 		w.put(t, key, body)
 		lost := map[uint64]bool{}
-		_, err := Verify(context.Background(), w.store, s, VerifyOptions{Memory: rapid.Int64Range(0, 1<<14).Draw(t, "memory"), Lost: func(l Lost) {
+		rep, err := Verify(context.Background(), w.store, s, VerifyOptions{Memory: rapid.Int64Range(0, 1<<14).Draw(t, "memory"), Lost: func(l Lost) {
 			maps.Copy(lost, blockSet(uint64(l.Offset)/segment.BlockSize, uint64(l.Length)/segment.BlockSize))
 		}})
 		if err != nil {
@@ -275,7 +275,47 @@ func TestVerifyModel(t *testing.T) {
 		if want := w.unreadable(t, s); !maps.Equal(lost, want) {
 			t.Fatalf("%s is damaged: %s", key, cmp.Diff(want, lost))
 		}
+		w.salvaged(t, s, rep, lost)
 	})
+}
+
+// salvaged makes a snapshot of what is left, and checks that nothing of it is lost, and that nothing is missing but what was.
+func (w *world) salvaged(t fataler, s *Snapshot, rep *Report, lost map[uint64]bool) {
+	t.Helper()
+	saved := *s
+	var err error
+	saved.Root, err = rep.Salvage(context.Background(), "volumes/x/roots/1-1")
+	if errors.Is(err, ErrNothingLeft) && len(lost) == int(w.size/segment.BlockSize) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rep.OK() != (saved.Root == s.Root) {
+		t.Fatal("a root was written: ", saved.Root != s.Root, ", nothing is lost: ", rep.OK())
+	}
+	again, err := Verify(context.Background(), w.store, &saved, VerifyOptions{})
+	if err != nil || !again.OK() {
+		t.Fatal("of what was salvaged: ", again, err)
+	}
+	view, err := open(context.Background(), w.store, &saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[uint64]segment.Entry{}
+	for run, err := range view.Runs(context.Background(), 0, saved.blocks()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, e := range run.Entries {
+			got[run.Block+uint64(i)] = e
+		}
+	}
+	want := maps.Clone(w.entries)
+	maps.DeleteFunc(want, func(b uint64, _ segment.Entry) bool { return lost[b] })
+	if !maps.Equal(want, got) {
+		t.Fatal(cmp.Diff(want, got))
+	}
 }
 
 // unreadable reads each block of a snapshot for itself, and returns those that cannot be read as they were written. A block that
