@@ -230,7 +230,7 @@ func (g *Gateway) openSnapshots(context.Context) error {
 	}
 	g.snapshots = newSnapshots(g.volumes, catalogue, view, g.log)
 	g.sweepMoments() //nolint:contextcheck // in the background
-	g.inspector = newInspector(g.store, catalogue, g.log)
+	g.inspector = newInspector(g.store, catalogue, g.volumes, g.log)
 	g.schedules = &schedules{newScheduler(snapshot.NewSchedules(g.store), scheduledSnapshots{g.snapshots}, g.log), g.volumes.bucket} //nolint:contextcheck // likewise
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"sluice/appliance/api"
 	"sluice/object"
 	"sluice/snapshot"
+	"sluice/volume"
 )
 
 const (
@@ -32,6 +33,8 @@ type inspector struct {
 	store     object.Store
 	catalogue snapshotCatalogue
 	log       *slog.Logger
+	// create makes a volume and serves it; see volumes.create.
+	create func(ctx context.Context, n volume.New, stands func() error) (*api.Volume, error)
 
 	running sync.WaitGroup
 
@@ -40,8 +43,8 @@ type inspector struct {
 	closed bool            // the gateway stops
 }
 
-func newInspector(store object.Store, catalogue snapshotCatalogue, log *slog.Logger) *inspector {
-	return &inspector{store: store, catalogue: catalogue, log: log}
+func newInspector(store object.Store, catalogue snapshotCatalogue, volumes *volumes, log *slog.Logger) *inspector {
+	return &inspector{store: store, catalogue: catalogue, log: log, create: volumes.create}
 }
 
 // verification is one verification of a snapshot, while it runs and after it.
@@ -201,6 +204,40 @@ func (x *inspector) CancelVerification(_ context.Context, id string) error {
 	}
 	v.cancel()
 	return nil
+}
+
+// SalvageVolume implements api.Inspections.
+func (x *inspector) SalvageVolume(ctx context.Context, id string, req api.SalvageRequest) (*api.Volume, error) {
+	v, err := x.find(id)
+	if err != nil {
+		return nil, err
+	}
+	if shown := v.describe(); shown.State != api.VerificationDamaged {
+		return nil, api.Errorf(api.CodeConflict, "the verification is %s: only a snapshot that is known to be damaged is salvaged", shown.State).
+			WithHint("to make a volume of a good one, run sluice volume clone %s %s --snapshot %s", shown.Volume, req.Name, shown.Snapshot)
+	}
+	if err := api.CheckName(req.Name); err != nil {
+		return nil, api.Errorf(api.CodeInvalid, "%w", err)
+	}
+	record := v.record
+	// The root is garbage until the volume refers to it, and garbage is left alone for longer than that takes.
+	root, err := v.report.Salvage(ctx, "volumes/"+uuid.NewString()+"/roots/000000-0")
+	if err != nil {
+		return nil, explain(err)
+	}
+	shown, err := x.create(ctx, volume.New{
+		Name: req.Name, Size: record.Size, Mode: volume.Cached, Root: &root,
+		Origin: &volume.Origin{Volume: record.VolumeName, Snapshot: record.ID, Time: record.Created},
+	}, func() error {
+		// Deleted before the volume was in the bucket, the snapshot's data may be garbage already; and so may the new root.
+		_, err := x.catalogue.Find(ctx, record.ID.String())
+		_, serr := x.store.Stat(ctx, root.Key)
+		return errors.Join(err, serr)
+	})
+	if err == nil {
+		x.log.WarnContext(ctx, "volume made of what is left of a damaged snapshot", "volume", req.Name, "snapshot", record.ID, "zeroed_bytes", v.report.Lost)
+	}
+	return shown, err
 }
 
 func (v *verification) describe() api.Verification {

@@ -42,7 +42,7 @@ func newInspection(t *testing.T) *inspection {
 		}
 		return x.outcome
 	}
-	x.inspector = newInspector(object.Fault(bucket, hook), x.records, slog.New(slog.DiscardHandler))
+	x.inspector = newInspector(object.Fault(bucket, hook), x.records, newFixture(t).volumes, slog.New(slog.DiscardHandler))
 	return x
 }
 

@@ -289,6 +289,8 @@ func explain(err error) *api.Error {
 		return api.Errorf(api.CodeNotFound, "%w", err).WithHint("sluice snapshot list shows all")
 	case errors.Is(err, snapshot.ErrNoSchedule):
 		return api.Errorf(api.CodeNotFound, "%w", err).WithHint("sluice snapshot schedule list shows all")
+	case errors.Is(err, snapshot.ErrNothingLeft):
+		return api.Errorf(api.CodeConflict, "%w", err)
 	case errors.Is(err, snapshot.ErrAmbiguous):
 		return api.Errorf(api.CodeInvalid, "%w", err)
 	case errors.Is(err, volume.ErrForgotten), errors.Is(err, volume.ErrNoPast):

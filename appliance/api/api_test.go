@@ -140,6 +140,10 @@ func (r *recorder) DeleteSchedule(_ context.Context, volume string) error {
 	return r.did("schedule delete %s", volume)
 }
 
+func (r *recorder) SalvageVolume(_ context.Context, id string, q SalvageRequest) (*Volume, error) {
+	return &Volume{Name: q.Name}, r.did("salvage %s %+v", id, q)
+}
+
 // everything makes one call of each kind.
 func everything(ctx context.Context, b Backend) error {
 	const iqn = "iqn.1993-08.org.debian:01:abc"
@@ -171,7 +175,8 @@ func everything(ctx context.Context, b Backend) error {
 	e26 := b.DeleteSchedule(ctx, "demo")
 	_, e27 := b.RecoveryPoints(ctx, "demo", 5)
 	_, e28 := b.SetRecoveryWindow(ctx, "demo", WindowRequest{Window: 3600})
-	return errors.Join(e27, e28, e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14, e15, e16, e17, e18, e19, e20, e21, e22, e23, e24, e25, e26)
+	_, e29 := b.SalvageVolume(ctx, "12ab", SalvageRequest{Name: "rest"})
+	return errors.Join(e29, e27, e28, e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14, e15, e16, e17, e18, e19, e20, e21, e22, e23, e24, e25, e26)
 }
 
 // TestClientIsTransparent: to call the client is to call the backend behind the handlers.

@@ -19,6 +19,8 @@ type Inspections interface {
 	ShowVerification(ctx context.Context, id string) (*Verification, error)
 	// CancelVerification ends it.
 	CancelVerification(ctx context.Context, id string) error
+	// SalvageVolume makes a volume of what a verification found to be left of a damaged snapshot. What is lost reads as zeros.
+	SalvageVolume(ctx context.Context, verification string, req SalvageRequest) (*Volume, error)
 }
 
 // SnapshotDiff is a part of what changed from one snapshot to another.
@@ -41,6 +43,11 @@ type ChangedRange struct {
 // VerifyRequest says how a snapshot is verified.
 type VerifyRequest struct {
 	Quick bool `json:"quick,omitempty"` // only what objects say of themselves
+}
+
+// SalvageRequest asks for a volume of what is left of a snapshot.
+type SalvageRequest struct {
+	Name string `json:"name"`
 }
 
 // VerificationState says how far a verification is.
@@ -107,6 +114,9 @@ func inspectRoutes(b Backend) []route {
 		{"DELETE /v1/verifications/{id}", quickTime, func(r *http.Request) (any, error) {
 			return struct{}{}, b.CancelVerification(r.Context(), id(r))
 		}},
+		{"POST /v1/verifications/{id}/salvage", longTime, withBody(func(r *http.Request, body SalvageRequest) (any, error) {
+			return b.SalvageVolume(r.Context(), id(r), body)
+		})},
 	}
 }
 
@@ -130,4 +140,9 @@ func (c *Client) ShowVerification(ctx context.Context, id string) (*Verification
 func (c *Client) CancelVerification(ctx context.Context, id string) error {
 	_, err := call[struct{}](ctx, c, http.MethodDelete, "/verifications/"+url.PathEscape(id), nil)
 	return err
+}
+
+// SalvageVolume implements Backend.
+func (c *Client) SalvageVolume(ctx context.Context, verification string, req SalvageRequest) (*Volume, error) {
+	return call[Volume](ctx, c, http.MethodPost, "/verifications/"+url.PathEscape(verification)+"/salvage", req)
 }

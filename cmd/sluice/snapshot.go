@@ -16,7 +16,7 @@ import (
 
 func newSnapshot(c *client) *cobra.Command {
 	return group("snapshot", "Create, show, compare, verify and delete snapshots of volumes",
-		newSnapshotCreate(c), newSnapshotList(c), newSnapshotShow(c), newSnapshotDelete(c), newSnapshotDiff(c), newSnapshotVerify(c), newSchedule(c))
+		newSnapshotCreate(c), newSnapshotList(c), newSnapshotShow(c), newSnapshotDelete(c), newSnapshotDiff(c), newSnapshotVerify(c), newSnapshotSalvage(c), newSchedule(c))
 }
 
 func newSnapshotCreate(c *client) *cobra.Command {
