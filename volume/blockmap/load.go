@@ -92,9 +92,11 @@ func (m *Map) loadLocal(no uint64) (*page, error) {
 	return p, nil
 }
 
-// decodedNode is a decoded node and the CRC that the root gives for it.
+// decodedNode is a decoded node, the object that it was read from, and the CRC that the root gives for it. The bytes of a node
+// do not say in which object its pages are if that is its own, so equal bytes may mean other pages.
 type decodedNode struct {
-	crc uint32
+	object string
+	crc    uint32
 	*index
 }
 
@@ -107,7 +109,7 @@ func (m *Map) node(ctx context.Context, root *rootTable, num int, wait bool) (*i
 		return emptyNode, nil
 	}
 	key := root.keys[r.key]
-	if n := m.cachedNode(r); n != nil {
+	if n := m.cachedNode(key, r); n != nil {
 		return n, nil
 	}
 	if n, err := m.localNode(key, r); n != nil || err != nil {
@@ -122,7 +124,7 @@ func (m *Map) node(ctx context.Context, root *rootTable, num int, wait bool) (*i
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for map index %d: %w", num, ctx.Err())
 	}
-	if n := m.cachedNode(r); n != nil { // fetched while we waited
+	if n := m.cachedNode(key, r); n != nil { // fetched while we waited
 		return n, nil
 	}
 	b, err := m.fetch(ctx, key, int64(r.off), int64(r.length))
@@ -139,23 +141,23 @@ func (m *Map) node(ctx context.Context, root *rootTable, num int, wait bool) (*i
 	if err := m.local.put(m.local.indexKey(r.num, r.crc), b); err != nil {
 		return nil, err
 	}
-	m.cacheNode(r, n)
+	m.cacheNode(key, r, n)
 	return n, nil
 }
 
-func (m *Map) cachedNode(r ref) *index {
+func (m *Map) cachedNode(key string, r ref) *index {
 	m.nodesMu.Lock()
 	defer m.nodesMu.Unlock()
-	if c, ok := m.nodes.Get(r.num); ok && c.crc == r.crc {
+	if c, ok := m.nodes.Get(r.num); ok && c.crc == r.crc && c.object == key {
 		return c.index
 	}
 	return nil
 }
 
-func (m *Map) cacheNode(r ref, n *index) {
+func (m *Map) cacheNode(key string, r ref, n *index) {
 	m.nodesMu.Lock()
 	defer m.nodesMu.Unlock()
-	m.nodes.Add(r.num, decodedNode{r.crc, n})
+	m.nodes.Add(r.num, decodedNode{key, r.crc, n})
 }
 
 // localNode reads badger's copy of a node; nil if there is none.
@@ -168,7 +170,7 @@ func (m *Map) localNode(key string, r ref) (*index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	m.cacheNode(r, n)
+	m.cacheNode(key, r, n)
 	return n, nil
 }
 
