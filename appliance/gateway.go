@@ -231,13 +231,13 @@ func (g *Gateway) openSnapshots(context.Context) error {
 	g.snapshots = newSnapshots(g.volumes, catalogue, view, g.log)
 	g.sweepMoments() //nolint:contextcheck // in the background
 	g.inspector = newInspector(g.store, catalogue, g.volumes, g.log)
-	g.schedules = &schedules{newScheduler(snapshot.NewSchedules(g.store), scheduledSnapshots{g.snapshots}, g.log), g.volumes.bucket} //nolint:contextcheck // likewise
+	g.schedules = &schedules{newScheduler(snapshot.NewSchedules(g.store), scheduledSnapshots{g.snapshots}, g.log), g.bucket} //nolint:contextcheck // likewise
 	return nil
 }
 
 // closeSnapshots gives up what is under way.
 func (g *Gateway) closeSnapshots(context.Context) error {
-	g.scheduler.close()
+	g.endSchedules()
 	g.endInspections()
 	g.endJobs()
 	g.garbage.close()

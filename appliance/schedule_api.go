@@ -128,8 +128,8 @@ func (x *schedules) shown(s *snapshot.Schedule, name string, last *snapshot.Snap
 	return out
 }
 
-// status says how the schedules of this gateway's volumes are, without asking the bucket.
-func (x *scheduler) status() api.ScheduleStatus {
+// scheduleStatus says how the schedules of this gateway's volumes are, without asking the bucket.
+func (x *scheduler) scheduleStatus() api.ScheduleStatus {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	out := api.ScheduleStatus{Error: x.lost}

@@ -71,7 +71,7 @@ type scheduleState struct {
 	making   bool
 }
 
-// newScheduler starts a scheduler. It ends by close.
+// newScheduler starts a scheduler. It ends by endSchedules.
 func newScheduler(store scheduleStore, maker snapshotMaker, log *slog.Logger) *scheduler {
 	ctx, cancel := context.WithCancel(context.Background())
 	x := &scheduler{log: log, maker: maker, wake: make(chan struct{}, 1), stop: cancel, store: store, state: map[uuid.UUID]*scheduleState{}}
@@ -79,7 +79,8 @@ func newScheduler(store scheduleStore, maker snapshotMaker, log *slog.Logger) *s
 	return x
 }
 
-func (x *scheduler) close() {
+// endSchedules ends what is under way: it is due again when the gateway is back.
+func (x *scheduler) endSchedules() {
 	x.stop()
 	x.done.Wait()
 }

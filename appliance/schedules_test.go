@@ -133,6 +133,7 @@ func (c *clockwork) put(made *snapshot.Made) error {
 func (c *clockwork) List(ctx context.Context) ([]*snapshot.Snapshot, error) {
 	return c.records.List(ctx)
 }
+
 func (c *clockwork) Delete(ctx context.Context, s *snapshot.Snapshot) error {
 	return c.records.Delete(ctx, s.ID)
 }
@@ -151,7 +152,7 @@ func TestScheduler(t *testing.T) {
 		}
 		c.schedule(8*time.Hour, snapshot.Keep{Last: 2})
 		x := c.start()
-		defer x.close()
+		defer x.endSchedules()
 		pass(time.Minute)
 		c.expect()
 		pass(24 * time.Hour)
@@ -159,7 +160,7 @@ func TestScheduler(t *testing.T) {
 		if kept := c.kept(); kept != "by hand, 01 09:00, 01 17:00" {
 			t.Error(kept)
 		}
-		if s := x.status(); s.Schedules != 1 || s.Failing != 0 || s.Error != "" {
+		if s := x.scheduleStatus(); s.Schedules != 1 || s.Failing != 0 || s.Error != "" {
 			t.Errorf("%+v", s)
 		}
 		// Deleted by another gateway, it does nothing more.
@@ -179,7 +180,7 @@ func TestSchedulerMissed(t *testing.T) {
 		for _, want := range [][]string{{"08 11:00"}, nil, nil} {
 			x := c.start()
 			pass(time.Hour)
-			x.close()
+			x.endSchedules()
 			c.expect(want...)
 		}
 		if kept := c.kept(); kept != "08 09:00" { // the slot
@@ -194,16 +195,16 @@ func TestSchedulerFails(t *testing.T) {
 		c.schedule(8*time.Hour, snapshot.Keep{})
 		c.set(func() { c.fail = errors.New("the volume is on holiday") })
 		x := c.start()
-		defer x.close()
+		defer x.endSchedules()
 		pass(time.Hour + 40*time.Minute)
 		c.expect("01 01:00", "01 01:01", "01 01:03", "01 01:07", "01 01:15", "01 01:31")
-		if s := x.status(); s.Failing != 1 || !strings.Contains(s.Error, "on holiday") {
+		if s := x.scheduleStatus(); s.Failing != 1 || !strings.Contains(s.Error, "on holiday") {
 			t.Errorf("%+v", s)
 		}
 		c.set(func() { c.fail = nil })
 		pass(time.Hour)
 		c.expect("01 02:01")
-		if s := x.status(); s.Failing != 0 || s.Error != "" {
+		if s := x.scheduleStatus(); s.Failing != 0 || s.Error != "" {
 			t.Errorf("%+v", s)
 		}
 		// One that is there though its maker was told otherwise is not made again.
@@ -221,7 +222,7 @@ func TestSchedulerOfAnother(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *clockwork) {
 		c.set(func() { c.served = false })
 		x := c.start()
-		defer x.close()
+		defer x.endSchedules()
 		c.schedule(8*time.Hour, snapshot.Keep{})
 		pass(10 * time.Hour)
 		c.expect()
@@ -252,16 +253,16 @@ func TestSchedulerOutage(t *testing.T) {
 		pass(10 * time.Hour)
 		c.set(func() { c.outage = &object.Error{Err: object.ErrInjected, Transient: true} })
 		x := c.start()
-		defer x.close()
+		defer x.endSchedules()
 		pass(time.Hour)
 		c.expect()
-		if s := x.status(); s.Error == "" {
+		if s := x.scheduleStatus(); s.Error == "" {
 			t.Errorf("%+v", s)
 		}
 		c.set(func() { c.outage = nil })
 		pass(reloadEvery)
 		c.expect("01 11:05")
-		if s := x.status(); s.Error != "" {
+		if s := x.scheduleStatus(); s.Error != "" {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -274,10 +275,10 @@ func TestSchedulerStops(t *testing.T) {
 		c.set(func() { c.takes = time.Hour })
 		x := c.start()
 		pass(90 * time.Minute)
-		x.close()
+		x.endSchedules()
 		c.expect("01 01:00")
 		x = c.start()
-		defer x.close()
+		defer x.endSchedules()
 		pass(30 * time.Minute)
 		c.expect("01 01:30")
 		pass(2 * time.Hour)

@@ -32,7 +32,7 @@ func (g *Gateway) Status(context.Context) (*api.Status, error) {
 	g.describeCache(s)
 	g.describeStore(s)
 	s.Collection = g.garbage.status()
-	s.Schedules = g.scheduler.status()
+	s.Schedules = g.scheduleStatus()
 	return s, nil
 }
 

@@ -33,4 +33,18 @@
 // another's; it does not find a flipped bit in a frame.
 //
 // An answer that the bucket could not give is an error, never damage.
+//
+// A volume made of a damaged snapshot serves what is left, and fails the reads that meet the damage. Who would rather have zeros there says so:
+// Report.Salvage writes a root without the lost ranges, which shares all the rest.
+//
+// # By themselves
+//
+// A Schedule says when snapshots of a volume are made, and a Keep which of them stay. Next, Due and Prune are pure functions of the
+// schedule, the time and the snapshots that there are: each snapshot names the slot that it was made for, so that who makes them
+// (see package appliance) needs no memory of its own, and of slots that were missed makes the last one, once. A schedule
+// deletes nothing that it has not made, and never the newest.
+//
+//	at 01:00, every 8h        01:00     09:00     17:00     01:00     09:00
+//	                     ───────■─────────■─────────■─────────■─────────■───────►
+//	the gateway was off              └───────────────────┘↑ one, for 17:00
 package snapshot

@@ -182,3 +182,33 @@ func TestPutSchedule(t *testing.T) {
 		}
 	}
 }
+
+// FuzzSchedule takes any bytes for the record of a schedule: what is accepted has slots, promptly.
+func FuzzSchedule(f *testing.F) {
+	good, err := os.ReadFile(filepath.Join("testdata", "golden", "schedule-v1.json"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good, int64(1_800_000_000))
+	f.Add(bytes.ReplaceAll(good, []byte("4h0m0s"), []byte("8784h0m0s")), int64(-1))
+	f.Add(bytes.ReplaceAll(good, []byte("Europe/Berlin"), []byte("Pacific/Apia")), int64(1_325_200_000))
+	f.Add([]byte("{}"), int64(0))
+	key := scheduleKey(newID(2))
+	f.Fuzz(func(t *testing.T, body []byte, at int64) {
+		s, err := decodeSchedule(key, body)
+		if err != nil {
+			return
+		}
+		now := time.Unix(at%(1<<40), 0)
+		next, err := s.Next(now)
+		if err != nil || !next.After(now) {
+			t.Fatalf("after %v comes %v: %v", now, next, err)
+		}
+		if slot, due, err := s.Due(time.Time{}, now); err != nil || due && slot.After(now) {
+			t.Fatalf("at %v, %v is due: %v", now, slot, err)
+		}
+		if _, err := s.Prune(madeBy(s, now, next)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

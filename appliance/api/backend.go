@@ -7,16 +7,31 @@ import "context"
 type Backend interface {
 	Volumes
 	Attachments
+	Permissions
+	History
+	Data
+	// Status describes the gateway without waiting for the object store.
+	Status(ctx context.Context) (*Status, error)
+}
+
+// Permissions say who may use volumes.
+type Permissions interface {
 	Initiators
 	Credentials
+}
+
+// History is what volumes were.
+type History interface {
 	Snapshots
 	Past
 	Inspections
+	Schedules
+}
+
+// Data is what volumes and snapshots contain.
+type Data interface {
 	Content
 	Moments
-	Schedules
-	// Status describes the gateway without waiting for the object store.
-	Status(ctx context.Context) (*Status, error)
 }
 
 // Volumes makes, shows and changes volumes.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"sluice/volume/segment"
 )
@@ -164,7 +165,7 @@ func (d *differ) compare(ctx context.Context, job pageDiff) changes {
 	if err != nil {
 		return changes{err: err}
 	}
-	for _, l := range append(from[:len(from):len(from)], to...) {
+	for _, l := range slices.Concat(from, to) {
 		err = errors.Join(err, l.err)
 	}
 	if err != nil {
