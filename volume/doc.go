@@ -49,5 +49,7 @@
 //	upload.go   sealed segments to the bucket       pace.go     how uploads give way
 //	keeper.go   sealing, checkpoints, roots, watch  readahead.go  sequential readers
 //	head.go     head.json, names, writer numbers    buffer.go   the upload buffer
+//	claim.go    the ownership of a head             points.go   recovery points
+//	cut.go      snapshots                           view.go     a moment without a volume
 //	view.go     a root, read without a volume
 package volume

@@ -82,7 +82,7 @@ func (v *Volume) keeper(ctx context.Context) {
 				renewed = time.Now()
 				err = v.renew(ctx)
 			} else {
-				err = v.watch(ctx)
+				err = v.claim.Watch(ctx)
 			}
 		case <-v.advanced:
 			err = v.keepRoot(ctx)
@@ -156,7 +156,7 @@ func (v *Volume) finishRoot(ctx context.Context, published segment.ID) error {
 	if err != nil {
 		return err
 	}
-	err = v.updateHead(ctx, func(h *Head) {
+	err = v.claim.Update(ctx, func(h *Head) {
 		h.Root, h.Published = &root, published
 		h.Owner.Renewed = time.Now().UTC()
 		h.addPoint(Point{Time: frozen.Time().UTC(), Root: root})
@@ -190,39 +190,15 @@ func (v *Volume) writeRoot(ctx context.Context, frozen *blockmap.Frozen) (blockm
 	return root, nil
 }
 
-// root returns the newest root in the bucket.
-func (v *Volume) root() *blockmap.Root {
-	v.headMu.Lock()
-	defer v.headMu.Unlock()
-	return v.head.Root
-}
-
 // renew says in the head that this gateway lives, and how far it has published.
 func (v *Volume) renew(ctx context.Context) error {
 	published, _ := v.queue.position()
-	err := v.updateHead(ctx, func(h *Head) {
+	err := v.claim.Update(ctx, func(h *Head) {
 		h.Owner.Renewed, h.Published = time.Now().UTC(), published
 		h.forget(time.Now())
 	})
 	if err != nil {
 		return fmt.Errorf("renewing the ownership: %w", err)
-	}
-	return nil
-}
-
-// watch looks whether another gateway has taken the volume over.
-func (v *Volume) watch(ctx context.Context) error {
-	v.headMu.Lock()
-	defer v.headMu.Unlock()
-	info, err := v.opts.Store.Stat(ctx, headKey(v.id))
-	if err == nil && info.ETag == v.etag {
-		return nil
-	}
-	if err == nil || errors.Is(err, ErrNotFound) {
-		err = v.rereadHead(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("watching the ownership: %w", err)
 	}
 	return nil
 }

@@ -23,18 +23,16 @@ func Open(ctx context.Context, id uuid.UUID, opts Options, force bool) (*Volume,
 	if opts.SealAfter == 0 {
 		opts.SealAfter = 5 * time.Second
 	}
-	head, etag, err := readHead(ctx, opts.Store, id)
-	if err != nil {
-		return nil, err
-	}
-	if o := head.Owner; o != nil && o.Gateway != opts.Gateway && !force {
-		return nil, fmt.Errorf("attaching volume %q: %w: gateway %s on %s, last heard of %s",
-			head.Name, ErrOwned, o.Gateway, o.Host, o.Renewed.Format(time.RFC3339))
-	}
 	v := &Volume{
-		opts: opts, log: opts.Logger.With("volume", head.Name), id: id, head: head, etag: etag,
+		opts: opts, id: id,
 		spares: make(chan spare, 1), cutting: make(chan struct{}, 1), grown: make(chan struct{}, 1), advanced: make(chan struct{}, 1),
 	}
+	var err error
+	if v.claim, err = NewClaim(ctx, opts.Store, id, opts.Gateway, force, v.fail); err != nil {
+		return nil, err
+	}
+	head := v.claim.Head()
+	v.log = opts.Logger.With("volume", head.Name)
 	v.size.Store(head.Size)
 	v.checked = checkedReader{opts.Cache, v.log, &v.stats.checksumErrors}
 	v.ahead.requests = make(chan extent, 2*prefetchers)
@@ -73,21 +71,15 @@ func (v *Volume) attach(ctx context.Context) error {
 // own writes the new attachment into the head: a raised epoch, a writer number of its
 // own, and the history as it was recovered.
 func (v *Volume) own(ctx context.Context, rec *recovery) error {
-	writer, err := nextWriter(ctx, v.opts.Store)
+	writer, err := v.claim.Take(ctx, v.opts.Host, func(h *Head, writer uint32) {
+		h.Spans = append(slices.Clip(rec.spans), Span{Writer: writer})
+	})
 	if err != nil {
 		return err
 	}
-	next := *v.head
-	next.Epoch++
-	next.Owner = &Owner{Gateway: v.opts.Gateway, Host: v.opts.Host, Renewed: time.Now().UTC()}
-	next.Spans = append(slices.Clip(rec.spans), Span{Writer: writer})
-	etag, err := writeHead(ctx, v.opts.Store, &next, v.etag)
-	if err != nil {
-		return fmt.Errorf("taking the ownership: %w", err)
-	}
-	v.head, v.etag, v.epoch, v.writer = &next, etag, next.Epoch, writer
+	v.epoch, v.writer = v.claim.Head().Epoch, writer
 	v.last = segment.NewID(writer, 0)
-	return saveState(v.opts.DB, v.id, localState{Epoch: next.Epoch, Boot: v.opts.Boot})
+	return saveState(v.opts.DB, v.id, localState{Epoch: v.epoch, Boot: v.opts.Boot})
 }
 
 func (v *Volume) start() {
@@ -131,7 +123,7 @@ func (v *Volume) Close() error {
 		err = saveState(v.opts.DB, v.id, localState{Epoch: v.epoch, Boot: v.opts.Boot, Clean: true})
 	}
 	if err != nil {
-		return fmt.Errorf("closing volume %q: %w", v.head.Name, err)
+		return fmt.Errorf("closing volume %q: %w", v.claim.Head().Name, err)
 	}
 	return nil
 }
@@ -211,7 +203,7 @@ func (v *Volume) giveUp(ctx context.Context) error {
 	frozen := v.m.Freeze(sealed)
 	v.mu.Unlock()
 	defer frozen.Done()
-	root := v.root()
+	root := v.claim.Head().Root
 	if sealed != v.rooted {
 		r, err := v.writeRoot(ctx, frozen)
 		if err != nil {
@@ -219,7 +211,7 @@ func (v *Volume) giveUp(ctx context.Context) error {
 		}
 		root = &r
 	}
-	return v.updateHead(ctx, func(h *Head) {
+	return v.claim.Update(ctx, func(h *Head) {
 		h.Owner, h.Published, h.Root = nil, sealed, root
 		if root != nil {
 			h.addPoint(Point{Time: frozen.Time().UTC(), Root: *root})
@@ -236,7 +228,7 @@ func (v *Volume) Abandon(ctx context.Context) error {
 	v.rotate()
 	sealed := v.sealed
 	v.mu.Unlock()
-	err := v.updateHead(ctx, func(h *Head) {
+	err := v.claim.Update(ctx, func(h *Head) {
 		h.Owner = nil
 		closeSpan(h, sealed)
 	})

@@ -280,18 +280,15 @@ func (h *Head) Segments(after, last Point) int {
 // Head returns the volume's head as it is in the bucket, but with what is published by now.
 func (v *Volume) Head() *Head {
 	published, _ := v.queue.position()
-	v.headMu.Lock()
-	defer v.headMu.Unlock()
-	h := *v.head
-	h.Spans, h.Points = slices.Clone(h.Spans), slices.Clone(h.Points)
+	h := v.claim.Head()
 	h.Published = max(h.Published, published)
-	return &h
+	return h
 }
 
 // SetWindow changes for how long the past is kept. A longer window does not bring back what was
 // forgotten.
 func (v *Volume) SetWindow(ctx context.Context, window time.Duration) error {
-	err := v.updateHead(ctx, func(h *Head) {
+	err := v.claim.Update(ctx, func(h *Head) {
 		h.Window = int64(window / time.Second)
 		if h.Window > 0 && len(h.Points) == 0 && h.Root != nil {
 			h.Points = []Point{{Time: time.Now().UTC(), Root: *h.Root}}

@@ -77,17 +77,18 @@ type recovery struct {
 // header of its object. The history ends at the first segment that is nowhere.
 func (v *Volume) recover(ctx context.Context) (*recovery, error) {
 	rec := &recovery{}
-	if v.head.Root != nil {
-		rec.rooted = v.head.Root.Position
+	head := v.claim.Head()
+	if head.Root != nil {
+		rec.rooted = head.Root.Position
 	}
-	if err := v.openMap(ctx, rec); err != nil {
+	if err := v.openMap(ctx, head, rec); err != nil {
 		return rec, err
 	}
 	unsent := map[segment.ID]bool{}
 	for _, id := range v.opts.Cache.Unsent(v.id) {
 		unsent[id] = true
 	}
-	for i, span := range v.head.Spans {
+	for i, span := range head.Spans {
 		closed := span
 		var err error
 		if closed.To, err = v.replaySpan(ctx, rec, span, unsent); err != nil {
@@ -97,27 +98,27 @@ func (v *Volume) recover(ctx context.Context) (*recovery, error) {
 			rec.spans = append(rec.spans, closed)
 		}
 		if span.To > 0 && closed.To < span.To { // the history ends here
-			if i < len(v.head.Spans)-1 {
+			if i < len(head.Spans)-1 {
 				v.log.Warn("later writes are lost: an earlier segment was never uploaded", "segment", segment.NewID(span.Writer, closed.To+1))
 			}
 			break
 		}
 	}
-	if rec.end < v.head.Published {
-		return rec, fmt.Errorf("%w: segment %s was published, but the history ends at %s", ErrDamaged, v.head.Published, rec.end)
+	if rec.end < head.Published {
+		return rec, fmt.Errorf("%w: segment %s was published, but the history ends at %s", ErrDamaged, head.Published, rec.end)
 	}
 	return rec, v.settleUnsent(rec, unsent)
 }
 
 // openMap opens the local map, or makes a new one from the root, and notes in rec what it
 // contains.
-func (v *Volume) openMap(ctx context.Context, rec *recovery) error {
+func (v *Volume) openMap(ctx context.Context, head *Head, rec *recovery) error {
 	st, err := loadState(v.opts.DB, v.id)
 	if err != nil {
 		return err
 	}
-	owner := v.head.Owner
-	ours := owner != nil && owner.Gateway == v.opts.Gateway && st.Epoch == v.head.Epoch
+	owner := head.Owner
+	ours := owner != nil && owner.Gateway == v.opts.Gateway && st.Epoch == head.Epoch
 	rec.rebooted = !st.Clean && st.Boot != v.opts.Boot
 	trusted := ours && !rec.rebooted
 	mapOpts := blockmap.Options{CacheBytes: v.opts.MapBytes, Store: v.opts.Store}
@@ -129,10 +130,10 @@ func (v *Volume) openMap(ctx context.Context, rec *recovery) error {
 		// garbage by now.
 		if pos, ok := v.m.Position(); ok && pos >= rec.rooted {
 			rec.start, rec.end = pos, pos
-			if v.head.Root == nil {
+			if head.Root == nil {
 				return nil
 			}
-			if err := v.m.Rebase(ctx, *v.head.Root); err != nil {
+			if err := v.m.Rebase(ctx, *head.Root); err != nil {
 				return fmt.Errorf("opening the block map: %w", err)
 			}
 			return nil
@@ -149,8 +150,8 @@ func (v *Volume) openMap(ctx context.Context, rec *recovery) error {
 	if v.m, err = blockmap.Open(v.opts.DB, v.id, mapOpts); err != nil {
 		return fmt.Errorf("opening the block map: %w", err)
 	}
-	if v.head.Root != nil {
-		if err := v.m.LoadRoot(ctx, *v.head.Root); err != nil {
+	if head.Root != nil {
+		if err := v.m.LoadRoot(ctx, *head.Root); err != nil {
 			return fmt.Errorf("loading the block map from the bucket: %w", err)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,9 +51,7 @@ type Volume struct {
 	size    atomic.Int64
 	failed  atomic.Pointer[error] // why all I/O fails from now on
 
-	headMu sync.Mutex // protects head and etag, and is held while the head is written
-	head   *Head
-	etag   string
+	claim *Claim
 
 	// mu orders the writes: what is appended under it is in the map before it is released.
 	mu       sync.Mutex
@@ -140,11 +137,9 @@ type Stats struct {
 
 // Stats returns a snapshot of the volume's state.
 func (v *Volume) Stats() Stats {
-	v.headMu.Lock()
-	name, epoch := v.head.Name, v.head.Epoch
-	v.headMu.Unlock()
+	head := v.claim.Head()
 	st := Stats{
-		ID: v.id, Name: name, Size: v.size.Load(), Epoch: epoch,
+		ID: v.id, Name: head.Name, Size: v.size.Load(), Epoch: head.Epoch,
 		ReadBytes: v.stats.readBytes.Load(), WriteBytes: v.stats.writeBytes.Load(),
 		ReadOps: v.stats.readOps.Load(), WriteOps: v.stats.writeOps.Load(), Flushes: v.stats.flushes.Load(),
 		UploadedBytes: v.stats.uploadedBytes.Load(), UploadedSegments: v.stats.uploadedSegments.Load(),
@@ -177,7 +172,7 @@ func (v *Volume) Resize(ctx context.Context, size int64) error {
 	if size%segment.BlockSize != 0 || size < v.Size() {
 		return fmt.Errorf("resizing to %d bytes: a volume only grows, by whole blocks of %d", size, segment.BlockSize)
 	}
-	if err := v.updateHead(ctx, func(h *Head) { h.Size = size }); err != nil {
+	if err := v.claim.Update(ctx, func(h *Head) { h.Size = size }); err != nil {
 		return fmt.Errorf("resizing: %w", err)
 	}
 	v.size.Store(size)
@@ -205,52 +200,4 @@ func (v *Volume) checkRange(off, n int64) error {
 		return fmt.Errorf("range of %d bytes at %d is outside the volume or not in sectors of 512", n, off)
 	}
 	return v.check()
-}
-
-// updateHead changes head.json by compare-and-swap. It fails with ErrLost, and stops the
-// volume, when another gateway has changed the epoch.
-func (v *Volume) updateHead(ctx context.Context, change func(*Head)) error {
-	v.headMu.Lock()
-	defer v.headMu.Unlock()
-	for {
-		if v.head.Owner == nil {
-			return ErrClosed // given up by Detach
-		}
-		next := *v.head
-		next.Spans, next.Points = slices.Clone(v.head.Spans), slices.Clone(v.head.Points)
-		owner := *v.head.Owner
-		next.Owner = &owner
-		change(&next)
-		etag, err := writeHead(ctx, v.opts.Store, &next, v.etag)
-		if err == nil {
-			v.head, v.etag = &next, etag
-			return nil
-		}
-		if !errors.Is(err, object.ErrPrecondition) {
-			return err
-		}
-		if err := v.rereadHead(ctx); err != nil {
-			return err
-		}
-	}
-}
-
-// rereadHead takes over the head in the bucket if this attachment still owns it. The
-// caller holds headMu.
-func (v *Volume) rereadHead(ctx context.Context) error {
-	h, etag, err := readHead(ctx, v.opts.Store, v.id)
-	if err == nil && (h.Epoch != v.head.Epoch || h.Owner == nil || h.Owner.Gateway != v.opts.Gateway) {
-		err = ErrLost
-		if h.Owner != nil {
-			err = fmt.Errorf("%w: it is served by gateway %s on %s now", ErrLost, h.Owner.Gateway, h.Owner.Host)
-		}
-	}
-	if errors.Is(err, ErrLost) || errors.Is(err, ErrNotFound) {
-		v.fail(err)
-	}
-	if err != nil {
-		return err
-	}
-	v.head, v.etag = h, etag
-	return nil
 }
