@@ -16,7 +16,8 @@ import (
 
 func newSnapshot(c *client) *cobra.Command {
 	return group("snapshot", "Create, show, compare, verify and delete snapshots of volumes",
-		newSnapshotCreate(c), newSnapshotList(c), newSnapshotShow(c), newSnapshotDelete(c), newSnapshotDiff(c), newSnapshotVerify(c), newSnapshotSalvage(c), newSchedule(c))
+		newSnapshotCreate(c), newSnapshotList(c), newSnapshotShow(c), newSnapshotDelete(c), newSnapshotDiff(c), newSnapshotVerify(c), newSnapshotSalvage(c), newSchedule(c),
+		newSnapshotExport(c))
 }
 
 func newSnapshotCreate(c *client) *cobra.Command {
