@@ -90,7 +90,7 @@ func (s *server) boot(name, script string, least int) bool {
 	return s.t.Run(name, func(t *testing.T) {
 		script := fmt.Sprintf("PORT=%d TARGET=%s INITIATOR=%s CHAP_USER=%s CHAP_SECRET=%s DOCUMENTED=%s KEPT=%s\n",
 			s.port, s.gw.IQN(volume), initiator, chapUser, chapSecret, documented, s.kept) + commonScript + script
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		checks := &guest.Checks{T: t, Event: s.event, Line: s.line}
 		console := &guest.Tail{}
