@@ -2,8 +2,6 @@ package blockmap
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -15,13 +13,16 @@ import (
 // those of Frozen.WriteRoot; the objects are garbage until somebody refers to the root. If nothing is to be left out it returns the
 // view's own root.
 func Salvage(ctx context.Context, view *View, key string, drop func(segment.Name) bool) (Root, error) {
-	s := salvage{view: view, key: key, drop: drop}
+	s := salvage{rewrite: rewrite{store: view.store, base: view.index, key: key}, drop: drop}
 	for _, r := range view.index.refs {
-		if err := s.addNode(ctx, r); err != nil {
+		if err := s.salvageNode(ctx, r); err != nil {
 			return Root{}, fmt.Errorf("salvaging a map root: %w", err)
 		}
 	}
-	root, err := s.finish(ctx)
+	if len(s.nodes) == 0 {
+		return view.root, nil
+	}
+	root, err := s.finish(ctx, view.root.Position)
 	if err != nil {
 		return Root{}, fmt.Errorf("salvaging a map root: %w", err)
 	}
@@ -30,18 +31,13 @@ func Salvage(ctx context.Context, view *View, key string, drop func(segment.Name
 
 // salvage is the writing of one root.
 type salvage struct {
-	view *View
-	key  string
+	rewrite
 	drop func(segment.Name) bool
-
-	buf   []byte   // the object that is being filled
-	parts []string // objects written so far
-	nodes []ref    // that changed; their key is the part, counted from 1, or 0: buf
 }
 
-// addNode adds an index node to buf, with its pages that change, if there are any.
-func (s *salvage) addNode(ctx context.Context, r ref) error {
-	node, err := getNode(ctx, s.view.store, s.view.index, r)
+// salvageNode adds an index node to buf, with its pages that change, if there are any.
+func (s *salvage) salvageNode(ctx context.Context, r ref) error {
+	node, err := getNode(ctx, s.store, s.base, r)
 	if errors.Is(err, ErrDamaged) {
 		s.nodes = append(s.nodes, ref{num: r.num})
 		return nil
@@ -49,15 +45,13 @@ func (s *salvage) addNode(ctx context.Context, r ref) error {
 	if err != nil {
 		return err
 	}
-	if len(s.buf) >= maxPartBytes {
-		if _, err := s.put(ctx); err != nil {
-			return err
-		}
+	if err := s.begin(ctx); err != nil {
+		return err
 	}
 	var changes []ref
 	for refs := node.refs; len(refs) > 0; {
 		n := min(len(refs), jobPages)
-		list, err := getPages(ctx, s.view.store, node, refs[:n])
+		list, err := getPages(ctx, s.store, node, refs[:n])
 		if err != nil {
 			return err
 		}
@@ -73,13 +67,7 @@ func (s *salvage) addNode(ctx context.Context, r ref) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	out := node.merge(node.number, changes, nil)
-	at := ref{num: r.num, off: uint32(len(s.buf))}
-	if len(out.refs) > 0 {
-		s.buf = appendIndex(s.buf, out)
-		s.close(&at)
-	}
-	s.nodes = append(s.nodes, at)
+	s.addNode(r.num, node, changes)
 	return nil
 }
 
@@ -95,53 +83,4 @@ func (s *salvage) clean(p *page) bool {
 		p.clear(i, 1)
 	}
 	return len(bad) > 0
-}
-
-// addPage adds a page to buf; its ref has length 0 if it is empty.
-func (s *salvage) addPage(num uint16, p *page) ref {
-	r := ref{num: num, off: uint32(len(s.buf))}
-	if p.n > 0 {
-		s.buf = appendPage(s.buf, p)
-		s.close(&r)
-	}
-	return r
-}
-
-// close notes in r what was added to buf since its offset.
-func (s *salvage) close(r *ref) {
-	b := s.buf[r.off:]
-	r.length, r.crc = uint32(len(b)), checksum(b)
-}
-
-// finish writes the root.
-func (s *salvage) finish(ctx context.Context) (Root, error) {
-	if len(s.nodes) == 0 {
-		return s.view.root, nil
-	}
-	root := s.view.index.merge(s.view.index.number, s.nodes, s.parts)
-	r := ref{off: uint32(len(s.buf))}
-	s.buf = appendIndex(s.buf, root)
-	s.close(&r)
-	name, err := s.put(ctx)
-	if err != nil {
-		return Root{}, err
-	}
-	return Root{Key: name, Offset: int64(r.off), Length: int64(r.length), CRC: r.crc, Position: s.view.root.Position}, nil
-}
-
-// put writes buf as an object and begins a new one.
-func (s *salvage) put(ctx context.Context) (name string, err error) {
-	sum := sha256.Sum256(s.buf)
-	name = s.key + "-" + hex.EncodeToString(sum[:8])
-	if _, err := s.view.store.Put(ctx, name, s.buf); err != nil {
-		return "", fmt.Errorf("writing %s: %w", name, err)
-	}
-	s.parts = append(s.parts, name)
-	for i := range s.nodes {
-		if s.nodes[i].key == 0 && s.nodes[i].length > 0 {
-			s.nodes[i].key = uint16(len(s.parts))
-		}
-	}
-	s.buf = nil
-	return name, nil
 }
