@@ -25,6 +25,9 @@ type Mode string
 // Cached volumes have all data in the bucket and hot blocks on local disk.
 const Cached Mode = "cached"
 
+// Stored volumes have all data on local disk, and their snapshots in the bucket: see package stored.
+const Stored Mode = "stored"
+
 // Owner is the gateway that serves a volume.
 type Owner struct {
 	Gateway string    `json:"gateway"` // the gateway's identity, a UUID

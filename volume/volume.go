@@ -122,6 +122,11 @@ type Stats struct {
 	Segments  int        `json:"queued_segments"`
 	Oldest    time.Time  `json:"oldest_queued"` // when the oldest of them was accepted; zero if none
 
+	// Of stored volumes:
+	Path    string `json:"path,omitempty"`          // of the data
+	Changed int64  `json:"changed_bytes,omitempty"` // since the last snapshot
+	Missing int64  `json:"missing_bytes,omitempty"` // not fetched from the bucket yet
+
 	ReadBytes        int64  `json:"read_bytes"`
 	WriteBytes       int64  `json:"write_bytes"`
 	ReadOps          int64  `json:"read_ops"`

@@ -146,7 +146,7 @@ func (w *RootWriter) endNode(ctx context.Context) error {
 		}
 	}
 	w.addNode(uint16(w.node), old, w.changes)
-	w.changes = w.changes[:0]
+	w.node, w.changes = -1, w.changes[:0]
 	return nil
 }
 
