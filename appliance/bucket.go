@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/google/uuid"
-
 	"sluice/object"
 	"sluice/volume"
 )
@@ -16,6 +14,7 @@ import (
 type bucket struct {
 	store object.Store
 	opts  volume.Options
+	dir   string // of stored volumes
 }
 
 // Create implements catalogue.
@@ -44,15 +43,6 @@ func (b *bucket) At(ctx context.Context, head *volume.Head, t time.Time) (*volum
 // Moments implements catalogue.
 func (b *bucket) Moments(ctx context.Context, head *volume.Head, limit int) ([]volume.Moment, error) {
 	return volume.Moments(ctx, b.store, head, time.Now(), limit)
-}
-
-// Open implements catalogue.
-func (b *bucket) Open(ctx context.Context, id uuid.UUID, force bool) (servedVolume, error) {
-	v, err := volume.Open(ctx, id, b.opts, force)
-	if err != nil {
-		return nil, err // not v: an interface with a nil inside is not nil
-	}
-	return v, nil
 }
 
 const (

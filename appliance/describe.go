@@ -27,6 +27,7 @@ func (v *volumes) describe(e *entry) *api.Volume {
 	}
 	shown.Size, shown.Epoch = st.Size, st.Epoch
 	shown.Owner = nil
+	shown.Path, shown.Changed, shown.Missing = st.Path, st.Changed, st.Missing
 	shown.Queued, shown.QueuedSegments, shown.UploadError = st.Queued, st.Segments, st.UploadError
 	if !st.Oldest.IsZero() {
 		shown.OldestQueued = new(st.Oldest.UTC())

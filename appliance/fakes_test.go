@@ -16,6 +16,7 @@ import (
 	"sluice/target"
 	"sluice/target/sbc"
 	"sluice/volume"
+	"sluice/volume/stored"
 )
 
 const (
@@ -77,7 +78,11 @@ func (b *fakeBucket) Moments(context.Context, *volume.Head, int) ([]volume.Momen
 	return nil, volume.ErrNoPast
 }
 
-func (b *fakeBucket) Open(_ context.Context, id uuid.UUID, force bool) (servedVolume, error) {
+func (b *fakeBucket) Place(uuid.UUID, stored.Placement) error { return nil }
+func (b *fakeBucket) Unplace(uuid.UUID) error                 { return nil }
+
+func (b *fakeBucket) Open(_ context.Context, head *volume.Head, force bool) (servedVolume, error) {
+	id := head.ID
 	if err := b.openErr; err != nil {
 		b.openErr = nil
 		return nil, err
@@ -111,7 +116,7 @@ func (v *fakeVolume) Mapped(_ context.Context, off int64) (bool, int64, error) {
 	return off < 4096, 4096, nil
 }
 func (v *fakeVolume) Resize(_ context.Context, size int64) error { v.head.Size = size; return nil }
-func (v *fakeVolume) Hold(context.Context) (*volume.Hold, error) {
+func (v *fakeVolume) Hold(context.Context) (momentHold, error) {
 	return nil, errors.New("a fake volume cannot be held")
 }
 

@@ -24,6 +24,7 @@ import (
 	"sluice/volume/blockmap"
 	"sluice/volume/gc"
 	"sluice/volume/segment"
+	"sluice/volume/stored"
 )
 
 // Gateway is one gateway. It implements api.Backend.
@@ -50,6 +51,10 @@ type Gateway struct {
 	server  *target.Server
 	address net.Addr // of the portal
 	api     *listeners
+
+	// orphans are the stored volumes to be served although the object store could not be reached at the start.
+	orphans []*volume.Head
+	rejoins background
 
 	failed chan error // a part that ended by itself
 }
@@ -114,7 +119,7 @@ func (g *Gateway) stages() []stage {
 		{"index", g.openIndex, func(context.Context) error { return g.db.Close() }},
 		{"cache", g.openCache, func(context.Context) error { return g.cache.Close() }},
 		{"iSCSI server", g.openServer, nil},
-		{"volumes", g.openVolumes, func(ctx context.Context) error { return g.closeAll(ctx) }},
+		{"volumes", g.openVolumes, func(ctx context.Context) error { g.rejoins.end(); return g.closeAll(ctx) }},
 		{"snapshots", g.openSnapshots, g.closeSnapshots},
 		{"portal", g.openPortal, g.closePortal},
 		{"API", g.openAPI, g.closeAPI},
@@ -145,7 +150,10 @@ func (g *Gateway) openStore(ctx context.Context) (err error) {
 		return err
 	}
 	if err := probeStore(ctx, g.raw, g.log); err != nil {
-		return errors.Join(err, g.raw.Close())
+		if g.orphans, _ = stored.Owned(g.dir.join("stored"), g.dir.id.String()); len(g.orphans) == 0 || !unreachable(err) {
+			return errors.Join(err, g.raw.Close())
+		}
+		g.log.Warn("the object store cannot be reached: stored volumes are served all the same, the others when it is back", "error", err)
 	}
 	g.store, g.counter = decorate(g.raw, g.log)
 	return nil
@@ -202,8 +210,11 @@ func (g *Gateway) openVolumes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.bucket = &bucket{store: g.store, opts: g.volumeOptions(boot)}
-	if err := g.attachOwn(ctx); err != nil {
+	g.bucket = &bucket{store: g.store, opts: g.volumeOptions(boot), dir: g.dir.join("stored")}
+	if len(g.orphans) > 0 {
+		g.attachStored(ctx, g.orphans)
+		g.rejoin() //nolint:contextcheck // in the background
+	} else if err := g.attachOwn(ctx); err != nil {
 		return errors.Join(err, g.closeAll(ctx))
 	}
 	if err := g.checkPortal(g.cfg.ISCSIListen); err != nil {

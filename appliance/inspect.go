@@ -15,6 +15,7 @@ import (
 	"sluice/object"
 	"sluice/snapshot"
 	"sluice/volume"
+	"sluice/volume/stored"
 )
 
 const (
@@ -44,7 +45,9 @@ type inspector struct {
 }
 
 func newInspector(store object.Store, catalogue snapshotCatalogue, volumes *volumes, log *slog.Logger) *inspector {
-	return &inspector{store: store, catalogue: catalogue, log: log, create: volumes.create}
+	return &inspector{store: store, catalogue: catalogue, log: log, create: func(ctx context.Context, n volume.New, stands func() error) (*api.Volume, error) {
+		return volumes.create(ctx, n, stored.Placement{}, stands)
+	}}
 }
 
 // verification is one verification of a snapshot, while it runs and after it.

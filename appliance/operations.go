@@ -10,11 +10,13 @@ import (
 	"sluice/snapshot"
 	"sluice/target"
 	"sluice/volume"
+	"sluice/volume/stored"
 )
 
 // CreateVolume implements api.Volumes.
 func (v *volumes) CreateVolume(ctx context.Context, req api.CreateRequest) (*api.Volume, error) {
-	if err := checkMode(req.Mode); err != nil {
+	mode, place, err := checkMode(req.Mode, req.Path, req.Preserve, req.Rate)
+	if err != nil {
 		return nil, err
 	}
 	if err := api.CheckVolumeSize(api.Size(req.Size)); err != nil {
@@ -27,12 +29,15 @@ func (v *volumes) CreateVolume(ctx context.Context, req api.CreateRequest) (*api
 	if window < 0 {
 		return nil, api.Errorf(api.CodeInvalid, "a recovery window cannot be negative")
 	}
-	return v.create(ctx, volume.New{Name: req.Name, Size: req.Size, Mode: volume.Cached, Window: window}, func() error { return nil })
+	if mode == volume.Stored { // its past is its snapshots
+		window = 0
+	}
+	return v.create(ctx, volume.New{Name: req.Name, Size: req.Size, Mode: mode, Window: window}, place, func() error { return nil })
 }
 
 // create makes a volume and serves it. Once it is in the bucket, stands tells whether what it begins with is
 // still there.
-func (v *volumes) create(ctx context.Context, n volume.New, stands func() error) (*api.Volume, error) {
+func (v *volumes) create(ctx context.Context, n volume.New, place stored.Placement, stands func() error) (*api.Volume, error) {
 	release, err := v.claim(n.Name)
 	if err != nil {
 		return nil, err
@@ -45,22 +50,20 @@ func (v *volumes) create(ctx context.Context, n volume.New, stands func() error)
 	if err := stands(); err != nil {
 		return nil, explain(errors.Join(err, v.bucket.Delete(ctx, n.Name)))
 	}
+	if n.Mode == volume.Stored {
+		if err := v.bucket.Place(head.ID, place); err != nil {
+			return nil, explain(errors.Join(err, v.bucket.Delete(ctx, n.Name)))
+		}
+	}
 	if err := v.attach(ctx, head, false); err != nil {
+		if errors.Is(err, stored.ErrUnfit) { // nothing was begun
+			return nil, explain(errors.Join(err, v.bucket.Delete(ctx, n.Name), v.bucket.Unplace(head.ID)))
+		}
 		e := explain(err)
 		e.Message = "the volume was created, but not attached: " + e.Message
 		return nil, e.WithHint("run sluice volume attach %s", n.Name)
 	}
 	return v.describe(v.entry(n.Name)), nil
-}
-
-func checkMode(mode string) error {
-	switch mode {
-	case "", string(volume.Cached):
-		return nil
-	case "stored":
-		return api.Errorf(api.CodeInvalid, "stored volumes are not supported by this version").WithHint("create it with --mode cached")
-	}
-	return api.Errorf(api.CodeInvalid, "there is no mode %q", mode).WithHint("create it with --mode cached")
 }
 
 // ListVolumes implements api.Volumes.
@@ -254,6 +257,9 @@ func (v *volumes) DeleteVolume(ctx context.Context, name string, force bool) err
 	if err := v.bucket.Delete(ctx, name); err != nil {
 		return explain(err)
 	}
+	if err := v.bucket.Unplace(head.ID); err != nil { // what a stored volume left here when it was detached
+		return explain(err)
+	}
 	v.deleted()
 	v.log.InfoContext(ctx, "volume deleted", "volume", name, "id", head.ID)
 	if err := v.access.forget(head.ID); err != nil {
@@ -295,6 +301,8 @@ func explain(err error) *api.Error {
 		return api.Errorf(api.CodeInvalid, "%w", err)
 	case errors.Is(err, volume.ErrForgotten), errors.Is(err, volume.ErrNoPast):
 		return api.Errorf(api.CodeNotFound, "%w", err).WithHint("sluice volume recovery-points NAME shows how far it reaches")
+	case errors.Is(err, stored.ErrUnfit), errors.Is(err, stored.ErrStale):
+		return api.Errorf(api.CodeConflict, "%w", err)
 	case errors.Is(err, volume.ErrExists):
 		return api.Errorf(api.CodeConflict, "%w", err)
 	case errors.Is(err, volume.ErrOwned):

@@ -47,7 +47,7 @@ func newSnapshots(volumes *volumes, catalogue snapshotCatalogue, open viewer, lo
 // job is the making of one snapshot.
 type job struct {
 	record snapshot.Snapshot // without its root; not changed
-	cut    *volume.Cut
+	cut    cut
 	ended  chan struct{} // closed when it is complete or has failed
 	err    error         // why it failed; to be read after ended
 }
@@ -122,8 +122,8 @@ func (s *snapshots) busy(id uuid.UUID) bool {
 }
 
 // cutTogether notes one moment of all volumes.
-func cutTogether(ctx context.Context, entries []*entry) ([]*volume.Cut, error) {
-	var holds []*volume.Hold
+func cutTogether(ctx context.Context, entries []*entry) ([]cut, error) {
+	var holds []momentHold
 	release := func() {
 		for _, h := range holds {
 			h.Release()
@@ -137,7 +137,7 @@ func cutTogether(ctx context.Context, entries []*entry) ([]*volume.Cut, error) {
 		}
 		holds = append(holds, h)
 	}
-	cuts := make([]*volume.Cut, len(holds))
+	cuts := make([]cut, len(holds))
 	for i, h := range holds {
 		cuts[i] = h.Cut()
 	}
@@ -352,17 +352,5 @@ func (s *snapshots) CloneVolume(ctx context.Context, source string, req api.Clon
 	if record.VolumeName != source && record.Volume.String() != source {
 		return nil, api.Errorf(api.CodeInvalid, "snapshot %s is of volume %s, not of %s", record.ID, record.VolumeName, source)
 	}
-	size, err := cloneSize(req.Size, record.Size, "snapshot "+record.ID.String())
-	if err != nil {
-		return nil, err
-	}
-	n := volume.New{
-		Name: req.Name, Size: size, Mode: volume.Cached, Root: &record.Root, Window: volume.DefaultWindow,
-		Origin: &volume.Origin{Volume: record.VolumeName, Snapshot: record.ID, Time: record.Created},
-	}
-	return s.volumes.create(ctx, n, func() error {
-		// Deleted before the clone was in the bucket, it may be garbage already.
-		_, err := s.catalogue.Find(ctx, record.ID.String())
-		return err
-	})
+	return s.restore(ctx, record, req)
 }

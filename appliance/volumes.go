@@ -18,6 +18,7 @@ import (
 	"sluice/target"
 	"sluice/target/sbc"
 	"sluice/volume"
+	"sluice/volume/stored"
 )
 
 // catalogue is what the gateway needs of the bucket's volumes.
@@ -26,8 +27,9 @@ type catalogue interface {
 	Find(ctx context.Context, name string) (*volume.Head, error)
 	List(ctx context.Context) ([]*volume.Head, error)
 	Delete(ctx context.Context, name string) error
-	Open(ctx context.Context, id uuid.UUID, force bool) (servedVolume, error)
+	Open(ctx context.Context, head *volume.Head, force bool) (servedVolume, error)
 	pastReader
+	placer
 }
 
 // pastReader looks up moments in the bucket; see volume.At and volume.Moments.
@@ -36,11 +38,17 @@ type pastReader interface {
 	Moments(ctx context.Context, head *volume.Head, limit int) ([]volume.Moment, error)
 }
 
+// placer knows where the data of stored volumes is; see stored.Place.
+type placer interface {
+	Place(id uuid.UUID, p stored.Placement) error
+	Unplace(id uuid.UUID) error
+}
+
 // servedVolume is a volume that this gateway serves; see volume.Volume.
 type servedVolume interface {
 	sbc.Disk
 	Resize(ctx context.Context, size int64) error
-	Hold(ctx context.Context) (*volume.Hold, error)
+	Hold(ctx context.Context) (momentHold, error)
 	Stats() volume.Stats
 	attachment
 }
@@ -155,7 +163,7 @@ func (v *volumes) byTarget(targetName string) *entry {
 
 // attach opens a volume and makes it reachable. The caller has claimed its name.
 func (v *volumes) attach(ctx context.Context, head *volume.Head, force bool) error {
-	vol, err := v.bucket.Open(ctx, head.ID, force)
+	vol, err := v.bucket.Open(ctx, head, force)
 	if err != nil {
 		return err
 	}
@@ -181,7 +189,7 @@ func (v *volumes) attachOwn(ctx context.Context) error {
 	var group errgroup.Group
 	group.SetLimit(attachTogether)
 	for _, head := range heads {
-		if !v.owns(head) {
+		if !v.owns(head) || v.entry(head.Name) != nil {
 			continue
 		}
 		group.Go(func() error {

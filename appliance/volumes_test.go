@@ -97,8 +97,10 @@ func TestCreateRefuses(t *testing.T) {
 	}{
 		"bad name":     {api.CreateRequest{Name: "Demo", Size: int64(api.GiB)}, "a-z"},
 		"no size":      {api.CreateRequest{Name: "demo"}, "1MiB"},
-		"stored":       {api.CreateRequest{Name: "demo", Size: int64(api.GiB), Mode: "stored"}, "--mode cached"},
-		"another mode": {api.CreateRequest{Name: "demo", Size: int64(api.GiB), Mode: "tape"}, "--mode cached"},
+		"another mode": {api.CreateRequest{Name: "demo", Size: int64(api.GiB), Mode: "tape"}, "cached or stored"},
+		"cached, path": {api.CreateRequest{Name: "demo", Size: int64(api.GiB), Path: "/dev/sdb"}, "--mode stored"},
+		"preserve":     {api.CreateRequest{Name: "demo", Size: int64(api.GiB), Mode: "stored", Preserve: true}, "--path"},
+		"rate":         {api.CreateRequest{Name: "demo", Size: int64(api.GiB), Mode: "stored", Rate: -1}, "negative"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := f.CreateVolume(ctx, test.req)

@@ -65,8 +65,11 @@ type SnapshotRequest struct {
 // CloneRequest asks for a volume that begins as a copy.
 type CloneRequest struct {
 	Name     string     `json:"name"`
-	Snapshot string     `json:"snapshot,omitempty"`   // empty: the volume as it is now, or was At
-	At       *time.Time `json:"at,omitempty"`         // a moment inside of the recovery window
+	Snapshot string     `json:"snapshot,omitempty"` // empty: the volume as it is now, or was At
+	At       *time.Time `json:"at,omitempty"`       // a moment inside of the recovery window
+	Mode     string     `json:"mode,omitempty"`     // as in CreateRequest, and what follows, too
+	Path     string     `json:"path,omitempty"`
+	Rate     int64      `json:"fill_bytes_per_second,omitempty"`
 	Size     int64      `json:"size_bytes,omitempty"` // 0: that of the source; more grows the disk
 }
 

@@ -32,6 +32,10 @@ type Volume struct {
 	LUN    int    `json:"lun"`
 	Portal string `json:"portal"` // where initiators find it
 
+	Path    string `json:"path,omitempty"`          // of the data of a stored volume
+	Changed int64  `json:"changed_bytes,omitempty"` // in a stored volume since its last snapshot
+	Missing int64  `json:"missing_bytes,omitempty"` // in a stored volume that is still being filled
+
 	Allocated      *int64     `json:"allocated_bytes,omitempty"` // only where one volume is shown, and if it is known soon
 	Queued         int64      `json:"queued_bytes"`              // accepted and not yet in the bucket
 	QueuedSegments int        `json:"queued_segments"`
@@ -125,7 +129,15 @@ type CHAPList struct {
 type CreateRequest struct {
 	Name string `json:"name"`
 	Size int64  `json:"size_bytes"`
-	Mode string `json:"mode,omitempty"` // "cached", the default
+	Mode string `json:"mode,omitempty"` // "cached", the default, or "stored"
+	// Snapshot is what the volume begins as, by the beginning of its ID; then the size may be 0: that of the snapshot.
+	Snapshot string `json:"snapshot,omitempty"`
+	// Path is where a stored volume has its data, a file or a block device; the default is a file in the data directory. Preserve takes
+	// what is there as its first content.
+	Path     string `json:"path,omitempty"`
+	Preserve bool   `json:"preserve,omitempty"`
+	// Rate bounds how fast a stored volume that begins as a snapshot is filled, in bytes a second; 0: not at all.
+	Rate int64 `json:"fill_bytes_per_second,omitempty"`
 	// Window is for how long the volume can go back, in seconds; the default is 24 hours, 0 is not at all.
 	Window *int64 `json:"recovery_window_seconds,omitempty"`
 }

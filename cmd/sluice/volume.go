@@ -29,13 +29,20 @@ func printVolume(w io.Writer, v *api.Volume) {
 	if v.Origin != nil {
 		add("clone of", describeOrigin(v.Origin))
 	}
+	if v.Path != "" {
+		add("data", v.Path)
+		add("changed", about(v.Changed)+" since the last snapshot")
+	}
+	if v.Missing > 0 {
+		add("not fetched yet", about(v.Missing))
+	}
 	if v.Allocated != nil {
 		add("allocated", about(*v.Allocated))
 	}
 	if sp := v.Space; sp != nil {
 		add("in the bucket", fmt.Sprintf("%s live before compression, at least %s of it shared with others; about %s to be collected", about(sp.Live), about(sp.Shared), about(sp.Dead)))
 	}
-	if v.State == api.StateAttached {
+	if v.State == api.StateAttached && v.Path == "" {
 		add("not uploaded", fmt.Sprintf("%s in %d segments", about(v.Queued), v.QueuedSegments))
 	}
 	if v.UploadError != "" {

@@ -26,13 +26,13 @@ func newVolumeList(c *client) *cobra.Command {
 
 // printVolumes prints a line for each volume.
 func printVolumes(w io.Writer, volumes []api.Volume) {
-	t := newTable(w, "name", "size", "state", "not uploaded", "sessions", "IQN")
+	t := newTable(w, "name", "size", "mode", "state", "not uploaded", "sessions", "IQN")
 	for _, v := range volumes {
 		state := string(v.State)
 		if v.State == api.StateElsewhere && v.Owner != nil {
 			state = "on " + v.Owner.Host
 		}
-		t.AppendRow([]any{v.Name, api.Size(v.Size), state, about(v.Queued), len(v.Sessions), v.IQN})
+		t.AppendRow([]any{v.Name, api.Size(v.Size), v.Mode, state, about(v.Queued), len(v.Sessions), v.IQN})
 	}
 	t.Render()
 }

@@ -9,8 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotEmpty says that a file or device for a new volume has something in it already.
-var ErrNotEmpty = errors.New("it is not empty: to begin with what is there, ask for it to be preserved; to begin with nothing, empty it first")
+// ErrUnfit says that a file or device cannot have the data of a new volume. Nothing in it was changed.
+var ErrUnfit = errors.New("a file or device cannot be used for the volume")
+
+var errNotEmpty = errors.New("it is not empty: to begin with what is there, say --preserve; to begin with nothing, empty it first")
 
 // dataFile is where a volume's content is.
 type dataFile struct {
@@ -77,7 +79,7 @@ func (d *dataFile) prepare(size int64, preserve bool) error {
 		}
 	case n > 0:
 		if at, err := unix.Seek(int(d.Fd()), 0, unix.SEEK_DATA); err == nil || !errors.Is(err, unix.ENXIO) {
-			return errors.Join(fmt.Errorf("%s: %w (there is data at %d)", d.Name(), ErrNotEmpty, at), err)
+			return errors.Join(fmt.Errorf("%s: %w (there is data at %d)", d.Name(), errNotEmpty, at), err)
 		}
 	}
 	if !d.device && n != size {
@@ -98,7 +100,7 @@ func (d *dataFile) checkBlank(size int64) error {
 			return fmt.Errorf("reading %s: %w", d.Name(), err)
 		}
 		if !isZero(p) {
-			return fmt.Errorf("%s: %w", d.Name(), ErrNotEmpty)
+			return fmt.Errorf("%s: %w", d.Name(), errNotEmpty)
 		}
 	}
 	return nil

@@ -121,3 +121,37 @@ func Place(dir string, id uuid.UUID, p Placement) error {
 	st := &state{Format: stateFormat, Volume: id, Path: p.Path, Preserve: p.Preserve, Rate: p.Rate}
 	return errors.Join(st.save(own), syncDir(dir))
 }
+
+// Unplace forgets a volume that was placed and could not be opened. Data in a place that the user chose is not touched.
+func Unplace(dir string, id uuid.UUID) error {
+	if err := os.RemoveAll(filepath.Join(dir, id.String())); err != nil {
+		return fmt.Errorf("removing a stored volume: %w", err)
+	}
+	return nil
+}
+
+// Owned returns the heads, as they were when they were last seen, of the stored volumes that gateway served.
+func Owned(dir, gateway string) ([]*volume.Head, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking for stored volumes: %w", err)
+	}
+	var heads []*volume.Head
+	for _, e := range entries {
+		id, err := uuid.Parse(e.Name())
+		if err != nil {
+			continue // moved aside
+		}
+		st, err := loadState(filepath.Join(dir, e.Name()), id)
+		if err != nil {
+			return nil, err
+		}
+		if st != nil && st.Begun && st.Head != nil && st.Head.Owner != nil && st.Head.Owner.Gateway == gateway {
+			heads = append(heads, st.Head)
+		}
+	}
+	return heads, nil
+}

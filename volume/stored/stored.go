@@ -202,12 +202,12 @@ func (v *Volume) begin(st *state, head *volume.Head) error {
 	}
 	var err error
 	if v.data, err = openData(path); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrUnfit, err)
 	}
 	first := !st.Begun
 	if first {
 		if err := v.data.prepare(head.Size, st.Preserve); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", ErrUnfit, err)
 		}
 		st.Complete = head.Root == nil || st.Preserve
 	}
