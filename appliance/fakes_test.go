@@ -201,7 +201,7 @@ func newFixture(t *testing.T) *fixture {
 	}
 	f.volumes = &volumes{
 		log: slog.New(slog.DiscardHandler), gateway: uuid.MustParse(thisGateway), portal: func() string { return "127.0.0.1:3260" },
-		bucket: f.fakes, exports: f.targets, access: rules, imports: notes, deleted: func() {}, own: map[string]*entry{}, busy: map[string]struct{}{}, space: (&collector{}).space,
+		bucket: f.fakes, exports: f.targets, access: rules, imports: notes, deleted: func() {}, own: map[string]*entry{}, busy: map[string]struct{}{}, space: (&collector{}).space, resized: func(int) {},
 	}
 	return f
 }

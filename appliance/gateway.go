@@ -140,7 +140,7 @@ func (g *Gateway) openDataDir(context.Context) (err error) {
 	}
 	g.volumes = &volumes{
 		log: g.log, gateway: g.dir.id, portal: g.portalAddress, access: rules, imports: notes,
-		own: map[string]*entry{}, busy: map[string]struct{}{}, space: func(uuid.UUID) *api.Space { return nil },
+		own: map[string]*entry{}, busy: map[string]struct{}{}, space: func(uuid.UUID) *api.Space { return nil }, resized: tuneMemory,
 	}
 	return nil
 }
@@ -239,7 +239,10 @@ func (g *Gateway) openSnapshots(context.Context) error {
 	view := func(ctx context.Context, root blockmap.Root, size int64) (*volume.View, error) {
 		return volume.OpenView(ctx, root, size, g.volumeOptions(""))
 	}
-	g.snapshots = newSnapshots(g.volumes, catalogue, view, g.log)
+	measure := func(ctx context.Context, root blockmap.Root, others []blockmap.Root) (int64, error) {
+		return snapshot.Frees(ctx, g.store, root, others)
+	}
+	g.snapshots = newSnapshots(g.volumes, catalogue, view, measure, g.log)
 	g.sweepMoments() //nolint:contextcheck // in the background
 	g.inspector = newInspector(g.store, catalogue, g.volumes, g.log)
 	g.schedules = &schedules{newScheduler(snapshot.NewSchedules(g.store), scheduledSnapshots{g.snapshots}, g.log), g.bucket} //nolint:contextcheck // likewise

@@ -103,7 +103,7 @@ func (v *volumes) cloneAt(ctx context.Context, source string, req api.CloneReque
 	if vol != nil {
 		if oldest := vol.Stats().Oldest; !oldest.IsZero() && !oldest.After(*req.At) {
 			// Of what was accepted before that time not all is in the bucket.
-			p := vol.(pastKeeper) //nolint:errcheck,forcetypeassert // history says so
+			p := vol.(pastKeeper) //nolint:forcetypeassert // history says so
 			if err := p.Upload(ctx); err != nil {
 				return nil, explain(fmt.Errorf("uploading what was written until then: %w", err))
 			}

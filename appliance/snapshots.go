@@ -32,6 +32,7 @@ type snapshots struct {
 	volumes   *volumes
 	catalogue snapshotCatalogue
 	views     views
+	measure   measurer
 
 	mu   sync.Mutex
 	jobs map[uuid.UUID]*job // under way, and the failed ones
@@ -40,8 +41,8 @@ type snapshots struct {
 	stopped chan struct{} // closed when the gateway stops
 }
 
-func newSnapshots(volumes *volumes, catalogue snapshotCatalogue, open viewer, log *slog.Logger) *snapshots {
-	return &snapshots{log: log, volumes: volumes, catalogue: catalogue, views: views{open: open}, jobs: map[uuid.UUID]*job{}, stopped: make(chan struct{})}
+func newSnapshots(volumes *volumes, catalogue snapshotCatalogue, open viewer, measure measurer, log *slog.Logger) *snapshots {
+	return &snapshots{log: log, volumes: volumes, catalogue: catalogue, views: views{open: open}, measure: measure, jobs: map[uuid.UUID]*job{}, stopped: make(chan struct{})}
 }
 
 // job is the making of one snapshot.
@@ -299,7 +300,9 @@ func (s *snapshots) ShowSnapshot(ctx context.Context, id string) (*api.Snapshot,
 	if err != nil {
 		return nil, explain(err)
 	}
-	return new(describeSnapshot(record)), nil
+	shown := describeSnapshot(record)
+	shown.Frees = s.frees(ctx, record)
+	return &shown, nil
 }
 
 func (s *snapshots) job(id string) *job {

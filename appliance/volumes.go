@@ -27,21 +27,22 @@ type catalogue interface {
 	Find(ctx context.Context, name string) (*volume.Head, error)
 	List(ctx context.Context) ([]*volume.Head, error)
 	Delete(ctx context.Context, name string) error
-	Open(ctx context.Context, head *volume.Head, force bool) (servedVolume, error)
+	opener
 	pastReader
-	placer
+}
+
+// opener serves volumes; see volume.Open and package stored.
+type opener interface {
+	Open(ctx context.Context, head *volume.Head, force bool) (servedVolume, error)
+	// Place notes where the data of a new stored volume is to be, and Unplace removes what is here of one.
+	Place(id uuid.UUID, p stored.Placement) error
+	Unplace(id uuid.UUID) error
 }
 
 // pastReader looks up moments in the bucket; see volume.At and volume.Moments.
 type pastReader interface {
 	At(ctx context.Context, head *volume.Head, t time.Time) (*volume.Past, error)
 	Moments(ctx context.Context, head *volume.Head, limit int) ([]volume.Moment, error)
-}
-
-// placer knows where the data of stored volumes is; see stored.Place.
-type placer interface {
-	Place(id uuid.UUID, p stored.Placement) error
-	Unplace(id uuid.UUID) error
 }
 
 // servedVolume is a volume that this gateway serves; see volume.Volume.
@@ -105,6 +106,8 @@ type volumes struct {
 	deleted func() // called when something was deleted from the bucket, and left garbage
 	// space tells what a volume takes in the bucket, or nil if that is not known.
 	space func(uuid.UUID) *api.Space
+	// resized is called with the number of volumes when it may have changed.
+	resized func(volumes int)
 
 	mu   sync.Mutex
 	own  map[string]*entry   // by name
@@ -140,9 +143,10 @@ func (v *volumes) set(name string, e *entry) {
 	defer v.mu.Unlock()
 	if e == nil {
 		delete(v.own, name)
-		return
+	} else {
+		v.own[name] = e
 	}
-	v.own[name] = e
+	v.resized(len(v.own))
 }
 
 // serving returns the volumes of this gateway, in the order of their names.

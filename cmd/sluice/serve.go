@@ -5,17 +5,12 @@ import (
 	"io"
 	"log/slog"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"sluice/appliance"
 )
-
-// gcPercent makes the garbage collector run twice as often as it does by itself. There is little to collect, but much that
-// is kept (the block map, buffers of uploads): half of it is room enough.
-const gcPercent = 50
 
 func newServe(env *environment, out *output) *cobra.Command {
 	var file string
@@ -39,9 +34,6 @@ func newServe(env *environment, out *output) *cobra.Command {
 		flags.Var(s.Value, s.Name, s.Usage+" ["+s.Env()+"]")
 	}
 	cmd.RunE = ran(func(cmd *cobra.Command, _ []string) error {
-		if env.getenv("GOGC") == "" {
-			debug.SetGCPercent(gcPercent)
-		}
 		given := map[string]string{}
 		for _, s := range settings {
 			if flags.Changed(s.Name) {

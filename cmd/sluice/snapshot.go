@@ -178,6 +178,9 @@ func printSnapshot(w io.Writer, s *api.Snapshot) {
 			pairs = append(pairs, p[0], p[1])
 		}
 	}
+	if s.Frees != nil {
+		pairs = append(pairs, "to be freed", "about "+about(*s.Frees)+" before compression, if it is deleted")
+	}
 	for _, key := range slices.Sorted(maps.Keys(s.Tags)) {
 		pairs = append(pairs, "tag "+key, s.Tags[key])
 	}
