@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -41,6 +43,11 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PORTAL", portal)
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // under the race detector each process would end a second late
 			env.Setenv("TCP", tcp)
+			program, err := exec.LookPath("sluice") // this test binary
+			if err != nil {
+				return err
+			}
+			env.Setenv("BIN", filepath.Dir(program))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -15,12 +15,18 @@ import (
 )
 
 const (
-	chunkSize = 4 << 20  // of data, in bytes
-	holeSize  = 64 << 30 // longest hole in one chunk, so that marks come also in large holes
-	parallel  = 8        // reads under way, and writes
-	markEvery = 64 << 20 // bytes of the image, written ones and holes alike
-	unit      = 4096     // volumes are written in whole blocks of it
+	chunkSize = 4 << 20 // of data, in bytes
+	parallel  = 8       // reads under way, and writes
+	unit      = 4096    // volumes are written in whole blocks of it
 )
+
+// pace is how an image is cut into chunks, in bytes.
+type pace struct {
+	data, hole int64 // longest chunks; holes are cut so that marks come in large ones, too
+	mark       int64 // a mark is left where a multiple of it is passed
+}
+
+var usualPace = pace{data: chunkSize, hole: 64 << 30, mark: 64 << 20}
 
 // Volume is what an image is imported into. Its methods may be called concurrently. Offsets and lengths are multiples of 4096 bytes.
 type Volume interface {
@@ -45,6 +51,10 @@ type Progress struct {
 // Import copies an image into a volume of size bytes, from a mark on; the zero mark is the beginning. What is behind
 // the image in the volume is zeros then. It returns the SHA-256 of the disk in hexadecimal.
 func Import(ctx context.Context, i *Image, to Volume, size int64, from Mark, p *Progress) (string, error) {
+	return usualPace.run(ctx, i, to, size, from, p)
+}
+
+func (pc pace) run(ctx context.Context, i *Image, to Volume, size int64, from Mark, p *Progress) (string, error) {
 	if i.Size > size {
 		return "", fmt.Errorf("the image has %d bytes and the volume %d: make the volume larger", i.Size, size)
 	}
@@ -52,24 +62,24 @@ func Import(ctx context.Context, i *Image, to Volume, size int64, from Mark, p *
 	if err != nil {
 		return "", err
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group, gctx := errgroup.WithContext(ctx)
 	m := &importer{
-		image: i, to: to, size: size, progress: p, sum: sum, at: from.Done, group: group,
+		pace: pc, image: i, to: to, size: size, progress: p, sum: sum, at: from.Done, group: group,
 		free: make(chan []byte, 2*parallel), planned: make(chan *chunk, 2*parallel), written: make(chan *chunk, 2*parallel),
 	}
 	for range cap(m.free) {
-		m.free <- make([]byte, chunkSize)
+		m.free <- make([]byte, pc.data)
 	}
 	p.Done.Store(from.Done)
-	group.Go(func() error { return m.plan(ctx) })
-	group.Go(func() error { return m.order(ctx) })
-	group.Go(func() error { return m.finish(ctx, from.Done) })
+	group.Go(func() error { return m.plan(gctx) })
+	group.Go(func() error { return m.order(gctx) })
+	group.Go(func() error { return m.finish(gctx, from.Done) })
 	if err := group.Wait(); err != nil {
 		return "", err
 	}
 	end := (m.at + unit - 1) / unit * unit
 	if end < size {
-		if err := to.Zero(context.WithoutCancel(ctx), end, size-end); err != nil {
+		if err := to.Zero(ctx, end, size-end); err != nil {
 			return "", fmt.Errorf("clearing what is behind the image: %w", err)
 		}
 	}
@@ -104,6 +114,7 @@ type chunk struct {
 }
 
 type importer struct {
+	pace     pace
 	image    *Image
 	to       Volume
 	size     int64 // of the volume
@@ -148,15 +159,15 @@ func (m *importer) plan(ctx context.Context) error {
 func (m *importer) planPart(ctx context.Context, data bool, n int64) (int64, error) {
 	left := m.image.Size - m.at
 	if whole := n / unit * unit; !data && (whole > 0 || n == left) {
-		c := &chunk{off: m.at, n: min(whole, holeSize)}
-		if n == left && n <= holeSize {
+		c := &chunk{off: m.at, n: min(whole, m.pace.hole)}
+		if n == left && n <= m.pace.hole {
 			c.n = n
 		}
 		m.at += c.n
 		return c.n, m.send(ctx, c)
 	}
 	// Up to the next whole block, whatever that has.
-	length := min((n+unit-1)/unit*unit, chunkSize, left)
+	length := min((n+unit-1)/unit*unit, m.pace.data, left)
 	c := &chunk{off: m.at, n: length, read: make(chan error, 1)}
 	select {
 	case c.buf = <-m.free:
@@ -232,7 +243,7 @@ func (m *importer) order(ctx context.Context) error {
 				return ctx.Err()
 			}
 		}
-		if end := c.off + c.n; end%unit == 0 && end/markEvery > c.off/markEvery {
+		if end := c.off + c.n; end%unit == 0 && end/m.pace.mark > c.off/m.pace.mark {
 			state, err := m.state()
 			if err != nil {
 				return err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 )
 
 // Source is a disk image that is read. Its methods may be called concurrently, except Extent and Close.
@@ -41,6 +42,8 @@ type Options struct {
 	// SHA256, in hexadecimal, is that of the image file. If the format is not raw, the file is read for it when the image is opened;
 	// else the caller of Import compares.
 	SHA256 string
+
+	pause time.Duration // before a server is asked again, doubled each time; 0 means a second
 }
 
 // Open opens an image: a file or block device, an http or https URL, or "-" for the standard input.

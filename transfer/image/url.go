@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ func openURL(ctx context.Context, name string, o Options) (*Image, error) {
 		DialContext: (&net.Dialer{Timeout: headerTime}).DialContext, TLSHandshakeTimeout: headerTime,
 		DisableCompression: true, // we want the bytes of the image
 	}
-	r := &remote{client: &http.Client{Transport: transport}, url: u, pause: time.Second}
+	r := &remote{client: &http.Client{Transport: transport}, url: u, pause: cmp.Or(o.pause, time.Second)}
 	resp, err := r.ask(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("opening image %s: %w", u.Redacted(), err)
