@@ -29,8 +29,11 @@ type Extent struct{ Offset, Length int64 }
 // extentWindow is how much of a volume is asked for at once.
 const extentWindow = 64 << 30
 
-// pieces calls do for each piece of what occupies space, up to 4 MiB each, in order.
-func pieces(ctx context.Context, m Moment, do func(off, n int64) error) error {
+// exporter exports in pieces of at most so many bytes.
+type exporter int64
+
+// pieces calls do for each piece of what occupies space, in order.
+func (e exporter) pieces(ctx context.Context, m Moment, do func(off, n int64) error) error {
 	for at := int64(0); at < m.Size(); at += extentWindow {
 		list, err := m.Extents(ctx, at, min(extentWindow, m.Size()-at))
 		if err != nil {
@@ -38,7 +41,7 @@ func pieces(ctx context.Context, m Moment, do func(off, n int64) error) error {
 		}
 		for _, x := range list {
 			for off := x.Offset; off < x.Offset+x.Length; {
-				n := min(chunkSize, x.Offset+x.Length-off)
+				n := min(int64(e), x.Offset+x.Length-off)
 				if err := do(off, n); err != nil {
 					return err
 				}
@@ -51,6 +54,10 @@ func pieces(ctx context.Context, m Moment, do func(off, n int64) error) error {
 
 // ExportStream writes a moment to a stream, raw: holes are zeros in it.
 func ExportStream(ctx context.Context, m Moment, w io.Writer, p *Progress) error {
+	return exporter(chunkSize).stream(ctx, m, w, p)
+}
+
+func (e exporter) stream(ctx context.Context, m Moment, w io.Writer, p *Progress) error {
 	group, ctx := errgroup.WithContext(ctx)
 	type piece struct {
 		off int64
@@ -60,11 +67,11 @@ func ExportStream(ctx context.Context, m Moment, w io.Writer, p *Progress) error
 	queue := make(chan *piece, parallel)
 	free := make(chan []byte, parallel)
 	for range parallel {
-		free <- make([]byte, chunkSize)
+		free <- make([]byte, e)
 	}
 	group.Go(func() error {
 		defer close(queue)
-		return pieces(ctx, m, func(off, n int64) error {
+		return e.pieces(ctx, m, func(off, n int64) error {
 			x := &piece{off: off, ok: make(chan struct{})}
 			select {
 			case buf := <-free:
@@ -94,7 +101,7 @@ func ExportStream(ctx context.Context, m Moment, w io.Writer, p *Progress) error
 			if err := out.write(ctx, x.buf, x.off); err != nil {
 				return err
 			}
-			free <- x.buf[:chunkSize]
+			free <- x.buf[:e]
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -150,7 +157,11 @@ type sink interface {
 
 // ExportFile writes a moment to a file, sparse, and puts the file into its place when it is complete and durable. One that is there
 // is replaced.
-func ExportFile(ctx context.Context, m Moment, format Format, path string, p *Progress) (err error) {
+func ExportFile(ctx context.Context, m Moment, format Format, path string, p *Progress) error {
+	return exporter(chunkSize).file(ctx, m, format, path, p)
+}
+
+func (e exporter) file(ctx context.Context, m Moment, format Format, path string, p *Progress) (err error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("writing image %s: it is there and not a file", path)
 	}
@@ -167,7 +178,7 @@ func ExportFile(ctx context.Context, m Moment, format Format, path string, p *Pr
 	if err != nil {
 		return fmt.Errorf("writing image %s: %w", path, err)
 	}
-	if err := fill(ctx, m, out, p); err != nil {
+	if err := e.fill(ctx, m, out, p); err != nil {
 		out.abandon()
 		return err
 	}
@@ -182,13 +193,13 @@ func ExportFile(ctx context.Context, m Moment, format Format, path string, p *Pr
 }
 
 // fill copies what occupies space.
-func fill(ctx context.Context, m Moment, out sink, p *Progress) error {
+func (e exporter) fill(ctx context.Context, m Moment, out sink, p *Progress) error {
 	group, ctx := errgroup.WithContext(ctx)
 	free := make(chan []byte, parallel)
 	for range parallel {
-		free <- make([]byte, chunkSize)
+		free <- make([]byte, e)
 	}
-	err := pieces(ctx, m, func(off, n int64) error {
+	err := e.pieces(ctx, m, func(off, n int64) error {
 		var buf []byte
 		select {
 		case buf = <-free:
