@@ -13,7 +13,7 @@ import (
 func (v *volumes) Authorize(initiator, targetName string, remote net.Addr) (login.Access, error) {
 	local := loopback(remote)
 	if targetName == "" {
-		return login.Access{}, v.authorizeDiscovery(initiator, local)
+		return v.authorizeDiscovery(initiator, local)
 	}
 	e := v.byTarget(targetName)
 	if e == nil {
@@ -64,17 +64,25 @@ func (r *ruling) admit(initiator string, local bool) (*login.CHAP, error) {
 	return c.login(), nil
 }
 
-// authorizeDiscovery lets those ask for the targets who might log in to one of them.
-func (v *volumes) authorizeDiscovery(initiator string, local bool) error {
-	if local {
-		return nil
-	}
+// authorizeDiscovery lets those ask for the targets who might log in to one of them. They need not authenticate; one that insists on
+// it does so with what it has for the first of them.
+func (v *volumes) authorizeDiscovery(initiator string, local bool) (login.Access, error) {
+	access, admitted := login.Access{}, local
 	for _, e := range v.serving() {
-		if _, err := v.access.of(e.head.ID).admit(initiator, local); err == nil {
-			return nil
+		credentials, err := v.access.of(e.head.ID).admit(initiator, local)
+		if err != nil {
+			continue
+		}
+		admitted = true
+		if credentials != nil {
+			access.Insisted = credentials
+			break
 		}
 	}
-	return login.Refuse(pdu.LoginForbidden, "initiator %s may log in to no volume", initiator)
+	if admitted {
+		return access, nil
+	}
+	return access, login.Refuse(pdu.LoginForbidden, "initiator %s may log in to no volume", initiator)
 }
 
 // loopback tells whether an address is of this machine's loopback.

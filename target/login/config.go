@@ -20,7 +20,9 @@ type Ask struct {
 
 // Access is what a target grants to an initiator that is allowed to log in.
 type Access struct {
-	CHAP        *CHAP  // the initiator must authenticate with these; nil if it need not
+	CHAP *CHAP // the initiator must authenticate with these; nil if it need not
+	// Insisted is for an initiator that need not authenticate, and offers nothing but CHAP: some ask so for discovery. nil: it is refused.
+	Insisted    *CHAP
 	TargetAlias string // declared to the initiator unless empty
 	PortalGroup uint16 // target portal group tag
 }

@@ -103,13 +103,17 @@ func (o *offers) field(key string) **string {
 	return nil
 }
 
-// authMethod chooses CHAP if it is required and otherwise None; nothing else is known.
+// authMethod chooses CHAP if it is required, or if the initiator insists on it and that is possible, and otherwise None; nothing else is known.
 func (m *Machine) authMethod(list string) error {
+	offered := strings.Split(list, ",")
+	if m.access.CHAP == nil && !slices.Contains(offered, valueNone) {
+		m.access.CHAP = m.access.Insisted
+	}
 	want, state := valueNone, authNone
 	if m.access.CHAP != nil {
 		want, state = methodCHAP, authAlgorithm
 	}
-	if !slices.Contains(strings.Split(list, ","), want) {
+	if !slices.Contains(offered, want) {
 		return Refuse(pdu.LoginAuthFailure, "AuthMethod must be %s, which the initiator does not offer", want)
 	}
 	m.chap.state = state
