@@ -36,6 +36,9 @@ func (v *volumes) describe(e *entry) *api.Volume {
 		ReadBytes: st.ReadBytes, WriteBytes: st.WriteBytes, ReadOps: st.ReadOps, WriteOps: st.WriteOps, Flushes: st.Flushes,
 		UploadedBytes: st.UploadedBytes, UploadedSegments: st.UploadedSegments, ChecksumErrors: st.ChecksumErrors, Roots: st.Roots,
 	}
+	if note, unfinished := v.imports.of(e.head.ID); unfinished {
+		shown.Import = &note.Done
+	}
 	for _, s := range v.exports.Sessions(e.head.Name) {
 		shown.Sessions = append(shown.Sessions, describeSession(s))
 	}

@@ -130,7 +130,7 @@ func keeping[T any](ctx context.Context, c *Client, path string, req any, use fu
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	resp, err := c.send(ctx, http.MethodPost, path, body, "application/json")
+	resp, err := c.send(ctx, http.MethodPost, path, body, "application/json") //nolint:bodyclose // it is, below
 	if err != nil {
 		return err
 	}

@@ -39,8 +39,9 @@ type Volume struct {
 	Allocated      *int64     `json:"allocated_bytes,omitempty"` // only where one volume is shown, and if it is known soon
 	Queued         int64      `json:"queued_bytes"`              // accepted and not yet in the bucket
 	QueuedSegments int        `json:"queued_segments"`
-	OldestQueued   *time.Time `json:"oldest_queued,omitempty"` // when the oldest of them was accepted
-	UploadError    string     `json:"upload_error,omitempty"`  // of the last upload, while it is tried again
+	OldestQueued   *time.Time `json:"oldest_queued,omitempty"`     // when the oldest of them was accepted
+	UploadError    string     `json:"upload_error,omitempty"`      // of the last upload, while it is tried again
+	Import         *int64     `json:"import_done_bytes,omitempty"` // how much of an image is there whose import is unfinished: initiators are not let in
 
 	Counters *Counters `json:"counters,omitempty"`
 	Sessions []Session `json:"sessions"`

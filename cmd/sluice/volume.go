@@ -45,6 +45,9 @@ func printVolume(w io.Writer, v *api.Volume) {
 	if v.State == api.StateAttached && v.Path == "" {
 		add("not uploaded", fmt.Sprintf("%s in %d segments", about(v.Queued), v.QueuedSegments))
 	}
+	if v.Import != nil {
+		add("import", "unfinished, "+about(*v.Import)+" done: no initiator is let in before it is")
+	}
 	if v.UploadError != "" {
 		add("upload error", v.UploadError)
 	}

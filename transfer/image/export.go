@@ -264,7 +264,7 @@ func (rawSink) abandon()                    {}
 type qemuSink struct{ s *server }
 
 func (q qemuSink) WriteAt(ctx context.Context, p []byte, off int64) error {
-	return q.s.Client.WriteAt(ctx, p, off)
+	return q.s.WriteAt(ctx, p, off)
 }
 
 func (q qemuSink) close(ctx context.Context) error {

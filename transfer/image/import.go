@@ -73,7 +73,7 @@ func (pc pace) run(ctx context.Context, i *Image, to Volume, size int64, from Ma
 	p.Done.Store(from.Done)
 	group.Go(func() error { return m.plan(gctx) })
 	group.Go(func() error { return m.order(gctx) })
-	group.Go(func() error { return m.finish(gctx, from.Done) })
+	group.Go(func() error { return m.finish(gctx) })
 	if err := group.Wait(); err != nil {
 		return "", err
 	}
@@ -301,7 +301,7 @@ func (m *importer) write(ctx context.Context, c *chunk) error {
 }
 
 // finish takes the chunks in their order when they are written, and leaves marks.
-func (m *importer) finish(ctx context.Context, done int64) error {
+func (m *importer) finish(ctx context.Context) error {
 	for c := range m.written {
 		if err := <-c.wrote; err != nil {
 			return err
@@ -309,7 +309,7 @@ func (m *importer) finish(ctx context.Context, done int64) error {
 		if c.buf != nil {
 			m.free <- c.buf // never blocks: it came from there
 		}
-		done = c.off + c.n
+		done := c.off + c.n
 		m.progress.Done.Store(done)
 		if c.mark != nil {
 			if err := m.to.Mark(ctx, Mark{Done: done, State: c.mark}); err != nil {

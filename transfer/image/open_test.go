@@ -27,8 +27,16 @@ func TestDetect(t *testing.T) {
 		head, tail string
 		want       Format
 	}{
-		{"", "", Raw}, {"\xeb\x63\x90", "", Raw}, {"QFI\xfb\x00\x00\x00\x03", "", QCOW2}, {"KDMV", "", VMDK}, {"# Disk DescriptorFile\n", "", VMDK},
-		{"vhdxfile", "", VHDX}, {"conectix", "", VPC}, {"", "conectix", VPC}, {string(vdi), "", VDI}, {"QFI", "", Raw},
+		{"", "", Raw},
+		{"\xeb\x63\x90", "", Raw},
+		{"QFI\xfb\x00\x00\x00\x03", "", QCOW2},
+		{"KDMV", "", VMDK},
+		{"# Disk DescriptorFile\n", "", VMDK},
+		{"vhdxfile", "", VHDX},
+		{"conectix", "", VPC},
+		{"", "conectix", VPC},
+		{string(vdi), "", VDI},
+		{"QFI", "", Raw},
 	} {
 		if got := Detect([]byte(test.head), []byte(test.tail)); got != test.want {
 			t.Errorf("%q %q is %s", test.head, test.tail, got)

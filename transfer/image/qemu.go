@@ -47,6 +47,11 @@ func toolFailed(ctx context.Context, name string, err error, said string) error 
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	return explain(name, err, said)
+}
+
+// explain is why a program failed: what it said, if it said anything.
+func explain(name string, err error, said string) error {
 	if said = strings.TrimSpace(said); said != "" {
 		return fmt.Errorf("%s: %s", name, strings.TrimPrefix(said, name+": "))
 	}
@@ -176,10 +181,10 @@ func (s *server) connect(ctx context.Context, socket string) error {
 
 // stop ends the connection, and returns how qemu-nbd ended: it closes the image then.
 func (s *server) stop() error {
-	err := s.Client.Close()
+	err := s.Close()
 	<-s.ended
 	if s.err != nil {
-		err = errors.Join(err, toolFailed(context.Background(), "qemu-nbd", s.err, s.stderr.String()))
+		err = errors.Join(err, explain("qemu-nbd", s.err, s.stderr.String()))
 	}
 	return errors.Join(err, os.RemoveAll(s.dir))
 }
