@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/http/pprof"
 	"slices"
 	"strconv"
 	"time"
@@ -47,6 +48,10 @@ func Handler(backend Backend, logger *slog.Logger) http.Handler {
 		w.Header().Set("Content-Type", "application/yaml")
 		_, _ = w.Write(description) // the client may be gone
 	})
+	// Profiles of the daemon, for go tool pprof; see docs/PERFORMANCE.md.
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
 		fail(w, req, Errorf(CodeNotFound, "there is no %s %s", req.Method, req.URL.Path), logger)
 	})
