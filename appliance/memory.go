@@ -11,7 +11,7 @@ const (
 	gcPercent = 50
 	// What a gateway needs without a volume, and what each volume that it serves may take: most of it the part of its block map
 	// that is in memory.
-	baseMemory   = 208 << 20
+	baseMemory   = 160 << 20
 	volumeMemory = 176 << 20
 )
 
