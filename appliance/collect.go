@@ -25,6 +25,8 @@ const (
 	collectShare = 0.1
 	collectLeast = 4 << 30
 	collectLook  = time.Minute
+	// collectRest is how many times as long as it works the collector rests: those who use volumes go first.
+	collectRest = 19
 	// collectHorizon is how long garbage is left before it is deleted.
 	collectHorizon = 10 * time.Minute
 )

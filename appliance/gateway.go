@@ -233,7 +233,7 @@ func (g *Gateway) volumeOptions(boot string) volume.Options {
 func (g *Gateway) openSnapshots(context.Context) error {
 	catalogue := snapshot.NewCatalogue(g.store)
 	g.garbage = newCollector(gc.New(gc.Options{ //nolint:contextcheck // it lives as long as the gateway
-		Store: g.store, Snapshots: snapshotRoots(catalogue), Horizon: collectHorizon, Codec: segment.CodecS2, Logger: g.log,
+		Store: object.Pace(g.store, collectRest), Snapshots: snapshotRoots(catalogue), Horizon: collectHorizon, Codec: segment.CodecS2, Logger: g.log,
 	}), collectHorizon, g.sentBytes, g.log)
 	g.deleted, g.space = g.garbage.soon, g.garbage.space
 	view := func(ctx context.Context, root blockmap.Root, size int64) (*volume.View, error) {

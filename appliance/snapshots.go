@@ -87,7 +87,7 @@ func (s *snapshots) begin(ctx context.Context, req api.SnapshotRequest, made *sn
 		}
 		entries[i] = e
 	}
-	cuts, err := cutTogether(ctx, entries)
+	cuts, stalled, err := cutTogether(ctx, entries)
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -103,6 +103,7 @@ func (s *snapshots) begin(ctx context.Context, req api.SnapshotRequest, made *sn
 		jobs[i] = &job{cut: cut, ended: make(chan struct{}), record: snapshot.Snapshot{
 			ID: uuid.New(), Volume: head.ID, VolumeName: head.Name, Mode: string(head.Mode), Size: cut.Size(),
 			Created: cut.Time().UTC(), Description: req.Description, Tags: req.Tags, Group: group, Made: made,
+			Stalled: stalled,
 		}}
 		s.jobs[jobs[i].record.ID] = jobs[i]
 		s.running.Go(func() { s.run(jobs[i]) }) //nolint:contextcheck // a snapshot outlives the request for it
@@ -122,8 +123,9 @@ func (s *snapshots) busy(id uuid.UUID) bool {
 	return false
 }
 
-// cutTogether notes one moment of all volumes.
-func cutTogether(ctx context.Context, entries []*entry) ([]cut, error) {
+// cutTogether notes one moment of all volumes. It also returns for how long writes stood still.
+func cutTogether(ctx context.Context, entries []*entry) (cuts []cut, stalled time.Duration, err error) {
+	began := time.Now()
 	var holds []momentHold
 	release := func() {
 		for _, h := range holds {
@@ -134,16 +136,16 @@ func cutTogether(ctx context.Context, entries []*entry) ([]cut, error) {
 		h, err := e.vol.Hold(ctx)
 		if err != nil {
 			release()
-			return nil, fmt.Errorf("snapshot of volume %s: %w", e.head.Name, err)
+			return nil, 0, fmt.Errorf("snapshot of volume %s: %w", e.head.Name, err)
 		}
 		holds = append(holds, h)
 	}
-	cuts := make([]cut, len(holds))
+	cuts = make([]cut, len(holds))
 	for i, h := range holds {
 		cuts[i] = h.Cut()
 	}
 	release()
-	return cuts, nil
+	return cuts, time.Since(began), nil
 }
 
 // run brings one snapshot to the bucket.
@@ -251,7 +253,7 @@ func (j *job) describe() api.Snapshot {
 
 func describeSnapshot(s *snapshot.Snapshot) api.Snapshot {
 	shown := api.Snapshot{
-		ID: s.ID.String(), State: api.SnapshotComplete, Volume: s.VolumeName, VolumeID: s.Volume.String(), Mode: s.Mode, Size: s.Size,
+		ID: s.ID.String(), State: api.SnapshotComplete, Stalled: s.Stalled.Microseconds(), Volume: s.VolumeName, VolumeID: s.Volume.String(), Mode: s.Mode, Size: s.Size,
 		Created: s.Created, Description: s.Description, Tags: s.Tags, Done: s.Uploaded, Total: s.Uploaded,
 	}
 	if s.Group != uuid.Nil {

@@ -28,7 +28,9 @@ type Snapshot struct {
 	Tags        map[string]string `json:"tags,omitempty"`
 	Group       uuid.UUID         `json:"group,omitzero"`     // that snapshots of one moment have in common
 	Uploaded    int64             `json:"uploaded,omitempty"` // bytes that were not in the bucket at the moment, before compression
-	Made        *Made             `json:"schedule,omitempty"` // by a schedule; nil: somebody asked for it
+	// Stalled is for how long writes stood still when the moment was noted.
+	Stalled time.Duration `json:"stalled_ns,omitempty"`
+	Made    *Made         `json:"schedule,omitempty"` // by a schedule; nil: somebody asked for it
 }
 
 // Errors of the catalogue.

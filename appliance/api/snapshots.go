@@ -46,9 +46,10 @@ type Snapshot struct {
 	Group       string            `json:"group,omitempty"` // what snapshots of one moment have in common
 	Done        int64             `json:"uploaded_bytes"`  // of what was not in the bucket at that moment
 	Total       int64             `json:"total_bytes"`
-	Frees       *int64            `json:"frees_bytes,omitempty"`  // before compression, about so much, if it is deleted; only where one is shown
-	Left        int64             `json:"left_seconds,omitempty"` // at the present rate, while it is uploading
-	Scheduled   *time.Time        `json:"scheduled,omitempty"`    // when a schedule wanted it; nil: somebody asked for it
+	Stalled     int64             `json:"stalled_microseconds,omitempty"` // writes of the volume stood still so long when the moment was noted
+	Frees       *int64            `json:"frees_bytes,omitempty"`          // before compression, about so much, if it is deleted; only where one is shown
+	Left        int64             `json:"left_seconds,omitempty"`         // at the present rate, while it is uploading
+	Scheduled   *time.Time        `json:"scheduled,omitempty"`            // when a schedule wanted it; nil: somebody asked for it
 }
 
 // SnapshotList is the answer to a request for snapshots.

@@ -81,6 +81,7 @@ func TestBench(t *testing.T) {
 		{"remote", func() string { return benchRemote(t, s, server) }},
 		{"bulk", func() string { return benchBulk(t, s, server) }},
 		{"costs", func() string { return benchCosts(t, s, server) }},
+		{"snapshots", func() string { return benchSnapshots(t, s, server) }},
 	} {
 		if part == "" || part == p.name {
 			out.WriteString(p.run())

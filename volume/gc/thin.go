@@ -165,12 +165,10 @@ func (t *thinner) consider(ctx context.Context, id segment.ID, needed *blockmap.
 	for i := range keep { // what is not needed stays so; if it does not, somebody is wrong, and nothing is lost by that
 		keep[i] |= needed[i]
 	}
-	began := time.Now()
 	freed, err = t.thin(ctx, id, &keep)
 	if err == nil {
 		delete(t.suspect, id)
 		delete(t.stored, id)
-		err = t.opts.rest(ctx, time.Since(began))
 	}
 	return freed, err
 }
@@ -265,16 +263,4 @@ func decode(h *segment.ObjectHeader, body []byte) (*blocks, error) {
 		}
 	}
 	return all, nil
-}
-
-// rest pauses for as long as a thinning took: who serves volumes goes first.
-func (o *Options) rest(ctx context.Context, took time.Duration) error {
-	timer := time.NewTimer(min(took, time.Second))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
