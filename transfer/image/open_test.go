@@ -280,6 +280,39 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+// TestFormatAtURL: QEMU reads from the server itself, and is watched.
+func TestFormatAtURL(t *testing.T) {
+	needQEMU(t)
+	raw, data := sparseFile(t)
+	path := filepath.Join(t.TempDir(), "image")
+	run(t, "qemu-img", "convert", "-O", "qcow2", raw, path)
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &web{data: file, etag: `"v1"`}
+	server := httptest.NewServer(s)
+	defer server.Close()
+	if out, err := exec.CommandContext(t.Context(), "qemu-img", "info", server.URL).CombinedOutput(); err != nil {
+		t.Skipf("QEMU does not read from URLs here: %s", out)
+	}
+	checkImport(t, server.URL, Options{}, append(data, make([]byte, (512-len(data)%512)%512)...))
+	if _, err := Open(t.Context(), server.URL, Options{SHA256: strings.Repeat("0", 64)}); err == nil || !strings.Contains(err.Error(), "download it first") {
+		t.Errorf("%v", err)
+	}
+	i, err := Open(t.Context(), server.URL, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.etag = `"v2"`
+	if err := i.Source.Unchanged(); err == nil {
+		t.Error("nobody notices that it has changed")
+	}
+	if err := i.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestRefused: an image must not make us read other files of this machine.
 func TestRefused(t *testing.T) {
 	needQEMU(t)
