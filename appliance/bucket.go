@@ -49,16 +49,18 @@ const (
 	// maxRequests bounds what the gateway asks of the store at once. Each may hold a body
 	// of 32 MiB.
 	maxRequests = 128
-	// probeTime is how long the store may be unreachable when the gateway starts, and
+	// probeTime is how long the store may be unreachable when the gateway starts, probeTimeStored the same if there
+	// are volumes that can be served without it, and
 	// probeEvery how often it is asked.
-	probeTime  = 30 * time.Second
-	probeEvery = 2 * time.Second
+	probeTime       = 30 * time.Second
+	probeTimeStored = 5 * time.Second
+	probeEvery      = 2 * time.Second
 )
 
 // probeStore checks that the store keeps its promises. It asks again for a while where the
 // store is only unreachable: it may be starting, too.
-func probeStore(ctx context.Context, store object.Store, log *slog.Logger) error {
-	ctx, cancel := context.WithTimeout(ctx, probeTime)
+func probeStore(ctx context.Context, store object.Store, patience time.Duration, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
@@ -71,7 +73,7 @@ func probeStore(ctx context.Context, store object.Store, log *slog.Logger) error
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("not reachable for %v: %w", probeTime, err)
+			return fmt.Errorf("not reachable for %v: %w", patience, err)
 		}
 	}
 }

@@ -149,10 +149,19 @@ func (g *Gateway) openStore(ctx context.Context) (err error) {
 	if g.raw, err = storeurl.Open(ctx, g.cfg.Store); err != nil {
 		return err
 	}
-	if err := probeStore(ctx, g.raw, g.log); err != nil {
-		if g.orphans, _ = stored.Owned(g.dir.join("stored"), g.dir.id.String()); len(g.orphans) == 0 || !unreachable(err) {
+	local, err := stored.Owned(g.dir.join("stored"), g.dir.id.String())
+	if err != nil {
+		return errors.Join(err, g.raw.Close())
+	}
+	patience := probeTime
+	if len(local) > 0 {
+		patience = probeTimeStored
+	}
+	if err := probeStore(ctx, g.raw, patience, g.log); err != nil {
+		if len(local) == 0 || !unreachable(err) {
 			return errors.Join(err, g.raw.Close())
 		}
+		g.orphans = local
 		g.log.Warn("the object store cannot be reached: stored volumes are served all the same, the others when it is back", "error", err)
 	}
 	g.store, g.counter = decorate(g.raw, g.log)

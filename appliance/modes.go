@@ -128,7 +128,7 @@ func (s *snapshots) restore(ctx context.Context, record *snapshot.Snapshot, req 
 }
 
 // openTime bounds the wait for the bucket where a stored volume can be served without it.
-const openTime = 20 * time.Second
+const openTime = 5 * time.Second
 
 // Open implements catalogue.
 func (b *bucket) Open(ctx context.Context, head *volume.Head, force bool) (servedVolume, error) {

@@ -40,7 +40,7 @@ func (g *Gateway) rejoin() {
 			case <-ctx.Done():
 				return
 			}
-			err := probeStore(ctx, g.raw, g.log)
+			err := probeStore(ctx, g.raw, probeTime, g.log)
 			if err == nil {
 				err = g.attachOwn(ctx)
 			}

@@ -76,6 +76,43 @@ func TestAcknowledgedWritesSurvive(t *testing.T) {
 	})
 }
 
+// TestStoredVolumeSurvives does the same to a stored volume, while snapshots of it are made. In the end one more snapshot
+// becomes a cached volume on a gateway that has nothing but the bucket: it has every acknowledged write, too.
+func TestStoredVolumeSurvives(t *testing.T) {
+	harness.EachStore(t, func(t *testing.T, o harness.Options, _ *s3server.Server) {
+		gw := harness.Start(t, o)
+		gw.CLI("volume", "create", volume, "--size", "1GiB", "--mode", "stored")
+		common := []string{"--state", filepath.Join(t.TempDir(), "state"), "--size", "96m", "--zero", "10"}
+		check := append([]string{"--check", "--depth", "32"}, common...)
+		for range (crashes(t) + 3) / 4 {
+			args := append([]string{"--seconds", "60", "--read", "20", "--flush", "64", "--depth", fmt.Sprint(1 << rand.IntN(7))}, common...)
+			writer := harness.VerifyStart(t, append(args, gw.URL(volume))...)
+			snapshots := make(chan struct{})
+			go func() {
+				defer close(snapshots)
+				for {
+					if _, err := gw.Try("snapshot", "create", volume); err != nil {
+						return // the daemon is dead
+					}
+				}
+			}()
+			killWithin(t, gw, 2500*time.Millisecond, writer)
+			<-snapshots
+			gw.Restart()
+			if harness.MustVerify(t, append(check, gw.URL(volume))...).Verified == 0 {
+				t.Fatal("no block was compared")
+			}
+		}
+		gw.CLI("snapshot", "create", volume)
+		gw.CLI("volume", "clone", volume, "copy")
+		gw.CLI("volume", "detach", "copy")
+		gw.Kill()
+		other := harness.Start(t, harness.Options{Store: gw.Store, Env: o.Env})
+		other.CLI("volume", "attach", "copy")
+		harness.MustVerify(t, append(check, other.URL("copy"))...)
+	})
+}
+
 // TestBucketAloneIsAPrefix has one writer number its writes over a ring of blocks. After
 // every kill, what is on the disk must be the outcome of the writes 1 to c for one c. With
 // the local disk intact c is at least what was acknowledged; when the disk is

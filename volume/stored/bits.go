@@ -17,7 +17,7 @@ import (
 // A file of bits has a header of one page, then the bits in little endian words of 8 bytes:
 //
 //	 0  magic "SLBITS\0\1" (8)
-//	 8  format version (2), zero (6)
+//	 8  format version (1), zero (7)
 //	16  volume (16)
 //	32  CRC32C of the 32 bytes before (4)
 const (
