@@ -119,7 +119,7 @@ func (g *Gateway) stages() []stage {
 		{"index", g.openIndex, func(context.Context) error { return g.db.Close() }},
 		{"cache", g.openCache, func(context.Context) error { return g.cache.Close() }},
 		{"iSCSI server", g.openServer, nil},
-		{"volumes", g.openVolumes, func(ctx context.Context) error { g.rejoins.end(); return g.closeAll(ctx) }},
+		{"volumes", g.openVolumes, func(ctx context.Context) error { g.rejoins.end(); g.hydrations.end(); return g.closeAll(ctx) }},
 		{"snapshots", g.openSnapshots, g.closeSnapshots},
 		{"portal", g.openPortal, g.closePortal},
 		{"API", g.openAPI, g.closeAPI},

@@ -69,19 +69,19 @@ func (v storedVolume) Hold(ctx context.Context) (momentHold, error) {
 // checkMode returns the mode of a new volume and where its data is to be.
 func checkMode(mode, path string, preserve bool, rate int64) (volume.Mode, stored.Placement, error) {
 	place := stored.Placement{Path: path, Preserve: preserve, Rate: rate}
+	if rate < 0 {
+		return "", place, api.Errorf(api.CodeInvalid, "a rate cannot be negative")
+	}
 	switch volume.Mode(mode) {
 	case "", volume.Cached:
-		if place != (stored.Placement{}) {
-			return "", place, api.Errorf(api.CodeInvalid, "a cached volume has its data in the bucket: a path, what to preserve and a rate to fill it are for stored volumes").
+		if path != "" || preserve {
+			return "", place, api.Errorf(api.CodeInvalid, "a cached volume has its data in the bucket: a path, and what to preserve, are for stored volumes").
 				WithHint("create it with --mode stored")
 		}
 		return volume.Cached, place, nil
 	case volume.Stored:
 		if preserve && path == "" {
 			return "", place, api.Errorf(api.CodeInvalid, "to preserve data, say with --path where it is")
-		}
-		if rate < 0 {
-			return "", place, api.Errorf(api.CodeInvalid, "a rate cannot be negative")
 		}
 		return volume.Stored, place, nil
 	}

@@ -63,7 +63,11 @@ func (v *volumes) create(ctx context.Context, n volume.New, place stored.Placeme
 		e.Message = "the volume was created, but not attached: " + e.Message
 		return nil, e.WithHint("run sluice volume attach %s", n.Name)
 	}
-	return v.describe(v.entry(n.Name)), nil
+	e := v.entry(n.Name)
+	if n.Mode == volume.Cached && place.Rate > 0 && (n.Root != nil || n.Past != nil) {
+		v.hydrate(e, place.Rate) //nolint:contextcheck // in the background
+	}
+	return v.describe(e), nil
 }
 
 // ListVolumes implements api.Volumes.

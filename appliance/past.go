@@ -7,7 +7,6 @@ import (
 
 	"sluice/appliance/api"
 	"sluice/volume"
-	"sluice/volume/stored"
 )
 
 // pastKeeper is a volume that can go back: see volume.Volume.
@@ -110,9 +109,11 @@ func (v *volumes) cloneAt(ctx context.Context, source string, req api.CloneReque
 			head = p.Head()
 		}
 	}
-	if mode, _, err := checkMode(req.Mode, req.Path, false, req.Rate); err != nil {
+	mode, place, err := checkMode(req.Mode, req.Path, false, req.Rate)
+	if err != nil {
 		return nil, err
-	} else if mode != volume.Cached {
+	}
+	if mode != volume.Cached {
 		return nil, api.Errorf(api.CodeInvalid, "a volume of a recovery point is a cached one").WithHint("take a snapshot of it, and create a stored volume of that")
 	}
 	past, err := v.bucket.At(ctx, head, *req.At)
@@ -127,7 +128,7 @@ func (v *volumes) cloneAt(ctx context.Context, source string, req api.CloneReque
 		Name: req.Name, Size: size, Mode: volume.Cached, Past: past, Window: volume.DefaultWindow,
 		Origin: &volume.Origin{Volume: head.Name, Time: past.Time},
 	}
-	return v.create(ctx, n, stored.Placement{}, func() error {
+	return v.create(ctx, n, place, func() error {
 		// Forgotten before the clone was in the bucket, it may be garbage already.
 		now, err := v.bucket.Find(ctx, source)
 		if err == nil && !past.KeptBy(now) {

@@ -95,15 +95,16 @@ func (e *entry) failure() string {
 // volumes are those of this gateway, and its side of all others. It is the part of the
 // api.Backend that deals with volumes and who may use them.
 type volumes struct {
-	log     *slog.Logger
-	gateway uuid.UUID
-	portal  func() string // where initiators reach us
-	bucket  catalogue
-	exports exporter
-	access  *access
-	imports *imports
-	holds   holds
-	deleted func() // called when something was deleted from the bucket, and left garbage
+	log        *slog.Logger
+	gateway    uuid.UUID
+	portal     func() string // where initiators reach us
+	bucket     catalogue
+	exports    exporter
+	access     *access
+	imports    *imports
+	holds      holds
+	hydrations hydrations
+	deleted    func() // called when something was deleted from the bucket, and left garbage
 	// space tells what a volume takes in the bucket, or nil if that is not known.
 	space func(uuid.UUID) *api.Space
 	// resized is called with the number of volumes when it may have changed.

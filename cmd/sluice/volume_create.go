@@ -71,5 +71,5 @@ type placement struct {
 func (p *placement) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.mode, "mode", "cached", "where the whole of the data is: cached (in the bucket) or stored (on this gateway)")
 	cmd.Flags().StringVar(&p.path, "path", "", "file or block device for the data of a stored volume (default: a file in the data directory)")
-	cmd.Flags().Var(&p.rate, "hydrate", "how much a second is fetched in the background of a stored volume that begins as a snapshot (default: as fast as it goes)")
+	cmd.Flags().Var(&p.rate, "hydrate", "how much a second is fetched in the background of a volume that begins as a snapshot: of a stored one (default: as fast as it goes), or of a cached one into the cache (default: nothing)")
 }

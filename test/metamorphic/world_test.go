@@ -34,7 +34,7 @@ const (
 )
 
 // disk is a volume of either mode.
-type disk interface {
+type disk interface { //nolint:interfacebloat // a volume has as many
 	Read(ctx context.Context, p []byte, off int64, wait bool) error
 	Write(ctx context.Context, bufs [][]byte, offs []int64, wait bool) error
 	Zero(ctx context.Context, off, n int64, unmap bool) error
