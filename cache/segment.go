@@ -59,6 +59,10 @@ func (s *Segment) holds(slot, n uint32) bool {
 	return s.whole || s.present.has(slot, n)
 }
 
+// Holds tells whether the block of a slot can be read from File. It may be forgotten at any time, but the file of a clean
+// copy is not used for anything else as long as the caller has a reference.
+func (s *Segment) Holds(slot uint32) bool { return slot < segment.Slots && s.holds(slot, 1) }
+
 // forget makes n slots from slot on be fetched again. It returns false, and does nothing, if
 // they are not in the bucket yet.
 func (s *Segment) forget(slot, n uint32) bool {

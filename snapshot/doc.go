@@ -16,23 +16,7 @@
 //
 // # Is it all there?
 //
-// Verify answers that without restoring. Two orders meet in it: the map is sorted by blocks of the volume, and what it names
-// lies in segments, in the order of writing. Going through the map and asking for each block would read a segment of
-// random writes thousands of times. So Verify first learns which segments there are (60 bytes of memory each, 8 MiB
-// of data), and then works in batches of segments:
-//
-//	map ──────► segment → {slot, CRC32C} ...    as many segments as fit into 128 MiB
-//	segments ─► header: is the slot there, with this sum?   ─► frames: do they decode to it?
-//
-// Each segment is read once: its header (64 KiB), and the frames that hold a wanted block. The map is read once for the segments and
-// then for each batch from the first to the last block that the batch holds, so that a volume written in order reads it twice, and one
-// written at random once more for each 64 GiB: 2 % of the data for a full TiB of random blocks. When something is
-// damaged, one more reading of the map finds the ranges that it takes with it.
-//
-// A quick verification reads headers, and asks for the size of each object: 1 % of the data. It finds what is missing, cut short or
-// another's; it does not find a flipped bit in a frame.
-//
-// An answer that the bucket could not give is an error, never damage.
+// Verify answers that without restoring: see package volume/verify.
 //
 // A volume made of a damaged snapshot serves what is left, and fails the reads that meet the damage. Who would rather have zeros there says so:
 // Report.Salvage writes a root without the lost ranges, which shares all the rest.

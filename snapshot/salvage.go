@@ -15,10 +15,11 @@ var ErrNothingLeft = errors.New("the root of the map is lost, and with it everyt
 // reads as zeros. It is for those who ask for it, having seen the list: a volume that is made of a damaged snapshot itself
 // fails the reads that meet the damage, and serves all others.
 func (r *Report) Salvage(ctx context.Context, key string) (blockmap.Root, error) {
-	if r.view == nil {
+	view := r.found.View(0)
+	if view == nil {
 		return blockmap.Root{}, ErrNothingLeft
 	}
-	root, err := blockmap.Salvage(ctx, r.view, key, r.damage.takes)
+	root, err := blockmap.Salvage(ctx, view, key, r.found.Takes)
 	if err != nil {
 		return root, fmt.Errorf("salvaging a snapshot: %w", err)
 	}

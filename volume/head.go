@@ -110,6 +110,12 @@ func decodeHead(key string, body []byte) (*Head, error) {
 	return &h, nil
 }
 
+// HeadOf returns the head of the volume with an ID.
+func HeadOf(ctx context.Context, store object.Store, id uuid.UUID) (*Head, error) {
+	h, _, err := readHead(ctx, store, id)
+	return h, err
+}
+
 func readHead(ctx context.Context, store object.Store, id uuid.UUID) (*Head, string, error) {
 	key := headKey(id)
 	body, etag, err := store.GetRange(ctx, key, 0, -1)
@@ -288,43 +294,57 @@ func Delete(ctx context.Context, store object.Store, name string) error {
 
 // nextWriter hands out a number that no attachment of any volume in the bucket has had.
 func nextWriter(ctx context.Context, store object.Store) (uint32, error) {
-	const key = "writers.json"
-	type counter struct {
-		Last  uint32 `json:"last"`
-		Nonce string `json:"nonce"`
-	}
 	for {
-		var c counter
-		body, etag, err := store.GetRange(ctx, key, 0, -1)
-		switch {
-		case errors.Is(err, object.ErrNotFound):
-			if err := refuseSegments(ctx, store); err != nil {
-				return 0, err
-			}
-			etag = ""
-		case err != nil:
-			return 0, fmt.Errorf("reading %s: %w", key, err)
-		default:
-			dec := json.NewDecoder(bytes.NewReader(body))
-			if err := dec.Decode(&c); err != nil {
-				return 0, fmt.Errorf("%w: reading %s: %w", ErrDamaged, key, err)
-			}
+		c, etag, err := readWriters(ctx, store)
+		if err != nil {
+			return 0, err
 		}
 		if c.Last >= segment.MaxWriter {
 			return 0, fmt.Errorf("all %d writer numbers of this bucket are used: copy the volumes to a new prefix", segment.MaxWriter)
 		}
 		c.Last++
 		c.Nonce = uuid.NewString()
-		if body, err = json.Marshal(c); err != nil {
-			return 0, fmt.Errorf("encoding %s: %w", key, err)
+		body, err := json.Marshal(c)
+		if err != nil {
+			return 0, fmt.Errorf("encoding %s: %w", writersKey, err)
 		}
-		if _, err = store.PutIf(ctx, key, body, etag); err == nil {
+		if _, err = store.PutIf(ctx, writersKey, body, etag); err == nil {
 			return c.Last, nil
 		}
 		if !errors.Is(err, object.ErrPrecondition) {
-			return 0, fmt.Errorf("writing %s: %w", key, err)
+			return 0, fmt.Errorf("writing %s: %w", writersKey, err)
 		}
 	}
+}
+
+const writersKey = "writers.json"
+
+// writers is the content of writers.json.
+type writers struct {
+	Last  uint32 `json:"last"`
+	Nonce string `json:"nonce"`
+}
+
+// readWriters reads writers.json. In a bucket without segments it may be missing: then the ETag is empty.
+func readWriters(ctx context.Context, store object.Store) (w writers, etag string, err error) {
+	body, etag, err := store.GetRange(ctx, writersKey, 0, -1)
+	if errors.Is(err, object.ErrNotFound) {
+		return w, "", refuseSegments(ctx, store)
+	}
+	if err != nil {
+		return w, "", fmt.Errorf("reading %s: %w", writersKey, err)
+	}
+	if err := json.NewDecoder(bytes.NewReader(body)).Decode(&w); err != nil {
+		return w, "", fmt.Errorf("%w: reading %s: %w", ErrDamaged, writersKey, err)
+	}
+	return w, etag, nil
+}
+
+// LastWriter returns the writer number that was given out last: no segment has a greater one. A counter that is damaged or missing is
+// ErrDamaged.
+func LastWriter(ctx context.Context, store object.Store) (uint32, error) {
+	w, _, err := readWriters(ctx, store)
+	return w.Last, err
 }
 
 // refuseSegments returns an error if the bucket has segments: with the counter of writers

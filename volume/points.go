@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sort"
 	"time"
@@ -114,6 +115,18 @@ func (h *Head) Needs() (position segment.ID, roots []blockmap.Root) {
 		}
 	}
 	return position, roots
+}
+
+// Behind yields the published segments of the history behind a position, the oldest first.
+func (h *Head) Behind(position segment.ID) iter.Seq[segment.ID] {
+	return func(yield func(segment.ID) bool) {
+		between := h.segmentsBetween(position, h.Published)
+		for i := range between.len() {
+			if !yield(between.at(i)) {
+				return
+			}
+		}
+	}
 }
 
 // segmentsBetween returns the segments of the history behind after, up to last.

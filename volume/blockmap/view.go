@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 
 	"sluice/object"
@@ -58,9 +59,13 @@ func (e *LostError) Unwrap() error { return e.Err }
 // Runs yields the mapped blocks from first to end-1 in order. A range that is lost comes as a *LostError, in its
 // place; the caller may go on. Any other error is the last that comes.
 func (v *View) Runs(ctx context.Context, first, end uint64) iter.Seq2[Run, error] {
+	return v.runs(ctx, nil, first, end)
+}
+
+func (v *View) runs(ctx context.Context, seen *Seen, first, end uint64) iter.Seq2[Run, error] {
 	return func(yield func(Run, error) bool) {
 		entries := make([]segment.Entry, pageBlocks)
-		for l := range v.pages(ctx, first, end) {
+		for l := range v.pages(ctx, seen, first, end) {
 			if l.err != nil {
 				lost, ok := errors.AsType[*LostError](l.err)
 				if ok {
@@ -121,10 +126,11 @@ const (
 	nodesAhead = 4   // index nodes under way at once
 )
 
-// pages yields the pages that have blocks from first to end-1, in order. Lost pages and nodes are *LostError.
-func (v *View) pages(ctx context.Context, first, end uint64) iter.Seq[loaded] {
+// pages yields the pages that have blocks from first to end-1, in order, but for those that were seen. Lost pages and nodes
+// are *LostError.
+func (v *View) pages(ctx context.Context, seen *Seen, first, end uint64) iter.Seq[loaded] {
 	jobs := func(yield func(pageJob) bool) {
-		for n := range ahead(ctx, v.nodeRefs(first, end), nodesAhead, v.loadNode) {
+		for n := range ahead(ctx, seen.fresh(v.index, v.nodeRefs(first, end)), nodesAhead, v.loadNode) {
 			if n.err != nil {
 				if !yield(pageJob{err: n.err}) {
 					return
@@ -132,6 +138,9 @@ func (v *View) pages(ctx context.Context, first, end uint64) iter.Seq[loaded] {
 				continue
 			}
 			refs := n.node.within(first, end)
+			if seen != nil {
+				refs = slices.Collect(seen.fresh(n.node, slices.Values(refs)))
+			}
 			for len(refs) > 0 {
 				k := min(len(refs), jobPages)
 				if !yield(pageJob{node: n.node, refs: refs[:k]}) {

@@ -100,7 +100,7 @@ func (l *live) measure(heads []*volume.Head) {
 // needs tells whether an object may not be deleted.
 func (l *live) needs(key string) bool {
 	if strings.HasPrefix(key, segmentsPrefix) {
-		id, ok := segmentOf(key)
+		id, ok := segment.ParseKey(key)
 		return !ok || l.roots.Names(id) || l.replays(id) // if not ok it is not ours to judge
 	}
 	return l.roots.Refers(key) || l.maybeNewRoot(key)
@@ -117,14 +117,6 @@ func (l *live) replays(id segment.ID) bool {
 }
 
 const segmentsPrefix = "segments/"
-
-// segmentOf returns the segment that an object is named after.
-func segmentOf(key string) (segment.ID, bool) {
-	_, name, _ := strings.Cut(strings.TrimPrefix(key, segmentsPrefix), "/")
-	n, err := strconv.ParseUint(name, 16, 64)
-	id := segment.ID(n)
-	return id, err == nil && id.Key() == key
-}
 
 // maybeNewRoot tells whether an object may be a part of a root that is being written, or was written and
 // is not in the head that we read.

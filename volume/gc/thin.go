@@ -55,7 +55,7 @@ func (t *thinner) pass(ctx context.Context, l *live, found []object.Info, now ti
 	there := map[segment.ID]bool{}
 	var bad []error // of objects that are left as they are
 	for _, info := range found {
-		id, ok := segmentOf(info.Key)
+		id, ok := segment.ParseKey(info.Key)
 		slots := l.roots.Named()[id]
 		if !ok || slots == nil || l.replays(id) {
 			continue
@@ -234,24 +234,9 @@ func appendBlock(live []segment.Extent, block uint64, slot, crc uint32) []segmen
 	return append(live, segment.Extent{Op: segment.OpWrite, Run: segment.Run{Start: block, Count: 1}, Slot: slot, CRCs: []uint32{crc}})
 }
 
-// blocks are the blocks of a segment by slot, as a local segment file has them.
-type blocks [segment.Slots][]byte
-
-// ReadAt implements io.ReaderAt for whole blocks.
-func (b *blocks) ReadAt(p []byte, off int64) (n int, err error) {
-	for n < len(p) {
-		slot := (off + int64(n) - segment.SlotOffset(0)) / segment.BlockSize
-		if slot < 0 || slot >= segment.Slots || b[slot] == nil {
-			return n, fmt.Errorf("slot %d has no block", slot)
-		}
-		n += copy(p[n:], b[slot])
-	}
-	return n, nil
-}
-
 // decode returns all blocks of an object, checked.
-func decode(h *segment.ObjectHeader, body []byte) (*blocks, error) {
-	all := new(blocks)
+func decode(h *segment.ObjectHeader, body []byte) (*segment.Blocks, error) {
+	all := new(segment.Blocks)
 	for i := range h.Frames() {
 		f := h.Frame(i)
 		data, err := h.DecodeFrame(i, body[f.Offset:][:f.Length], nil)

@@ -1,6 +1,10 @@
 package segment
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // BlockSize is the unit of the block map and of a segment, in bytes.
 const BlockSize = 4096
@@ -38,6 +42,13 @@ func (id ID) Next() ID { return id + 1 }
 
 // Key returns the object key: segments/<xx>/<id>, where xx spreads keys over 256 prefixes.
 func (id ID) Key() string { return fmt.Sprintf("segments/%02x/%s", byte(id), id) }
+
+// ParseKey returns the segment whose object has a key.
+func ParseKey(key string) (ID, bool) {
+	n, err := strconv.ParseUint(key[strings.LastIndexByte(key, '/')+1:], 16, 64)
+	id := ID(n)
+	return id, err == nil && id.Key() == key
+}
 
 // String returns the ID as 13 hexadecimal digits.
 func (id ID) String() string { return fmt.Sprintf("%013x", uint64(id)) }

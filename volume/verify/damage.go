@@ -1,8 +1,10 @@
-package snapshot
+package verify
 
 import (
 	"context"
 	"errors"
+	"math"
+	"slices"
 	"strings"
 	"sync"
 
@@ -13,45 +15,63 @@ import (
 
 // damage is what a verification found. Its methods may be called concurrently.
 type damage struct {
-	mu       sync.Mutex
-	segments map[segment.ID]*badSegment
-	maps     map[string]struct{} // objects of the map
+	mu          sync.Mutex
+	segments    map[segment.ID]*badSegment
+	maps        map[string]error // objects of the map, roots included
+	roots       []error          // of the moments
+	first, last uint64           // blocks between which all lost ones are, but for those of lost roots
 }
 
 // badSegment is what cannot be read of a segment: 1 KiB, and why.
 type badSegment struct {
 	slots  [segment.MaxBlocks / 64]uint64
 	reason string // of the first
+	whole  bool   // it is to be replayed
 }
 
-func newDamage() *damage {
-	return &damage{segments: map[segment.ID]*badSegment{}, maps: map[string]struct{}{}}
+func (b *badSegment) has(slot uint32) bool { return b != nil && b.slots[slot/64]>>(slot%64)&1 == 1 }
+
+func newDamage(moments int) *damage {
+	return &damage{segments: map[segment.ID]*badSegment{}, maps: map[string]error{}, roots: make([]error, moments), first: math.MaxUint64}
 }
 
-func (d *damage) note(id segment.ID, bad *badSegment) {
+func (d *damage) note(n *need, bad *badSegment) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.segments[id] = bad
+	bad.whole = n.whole
+	d.segments[n.id] = bad
+	d.first, d.last = min(d.first, n.first), max(d.last, n.last)
 }
 
-func (d *damage) noteMap(key string) {
+func (d *damage) noteMap(lost *blockmap.LostError) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.maps[key] = struct{}{}
+	d.maps[lost.Object] = lost.Err
+	d.first, d.last = min(d.first, lost.Block), max(d.last, lost.Block+lost.Count-1)
 }
 
-func (d *damage) empty() bool { return d.objects() == 0 }
+func (d *damage) noteRoot(moment int, key string, err error) {
+	d.maps[key], d.roots[moment] = err, err
+}
 
-func (d *damage) objects() int64 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return int64(len(d.segments) + len(d.maps))
+func (d *damage) empty() bool { return len(d.segments)+len(d.maps) == 0 }
+
+// list returns the damaged objects, in the order of their keys.
+func (d *damage) list() []Damaged {
+	var out []Damaged
+	for id, bad := range d.segments {
+		out = append(out, Damaged{Object: id.Key(), Segment: id, Reason: bad.reason, Whole: bad.whole})
+	}
+	for key, err := range d.maps {
+		out = append(out, Damaged{Object: key, Reason: err.Error()})
+	}
+	slices.SortFunc(out, func(a, b Damaged) int { return strings.Compare(a.Object, b.Object) })
+	return out
 }
 
 // of returns the damage that a block has met, if any.
 func (d *damage) of(name segment.Name) *badSegment {
-	bad := d.segments[name.Segment()]
-	if slot := name.Index(); bad != nil && bad.slots[slot/64]&(1<<(slot%64)) != 0 {
+	if bad := d.segments[name.Segment()]; bad.has(name.Index()) {
 		return bad
 	}
 	return nil
@@ -60,8 +80,11 @@ func (d *damage) of(name segment.Name) *badSegment {
 // takes tells whether a block of that name is lost. It is for when the verification has ended.
 func (d *damage) takes(name segment.Name) bool { return d.of(name) != nil }
 
-// ranges calls lose with each lost range of a map of so many blocks, in order.
+// ranges calls lose with each lost range of a map of so many blocks, in order. The map's root is there.
 func (d *damage) ranges(ctx context.Context, view *blockmap.View, blocks uint64, lose func(Lost)) error {
+	if d.first > d.last {
+		return nil
+	}
 	var last Lost
 	add := func(block, count uint64, key, reason string) {
 		l := Lost{Offset: int64(block) * segment.BlockSize, Length: int64(count) * segment.BlockSize, Object: key, Reason: reason}
@@ -74,7 +97,7 @@ func (d *damage) ranges(ctx context.Context, view *blockmap.View, blocks uint64,
 		}
 		last = l
 	}
-	for run, err := range view.Runs(ctx, 0, blocks) {
+	for run, err := range view.Runs(ctx, d.first, min(d.last+1, blocks)) {
 		if lost, ok := errors.AsType[*blockmap.LostError](err); ok {
 			add(lost.Block, lost.Count, lost.Object, lost.Err.Error())
 			continue
@@ -115,11 +138,4 @@ func (m *meter) GetRange(ctx context.Context, key string, off, n int64) ([]byte,
 	}
 	m.bytes += int64(len(data))
 	return data, etag, err
-}
-
-// count returns how many objects of the map were read, and how many bytes in all.
-func (m *meter) count() (objects, bytes int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return int64(len(m.keys)), m.bytes
 }

@@ -1,4 +1,4 @@
-package snapshot
+package verify
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 // checker looks for blocks in one segment of the bucket.
 type checker struct {
 	store object.Store
-	id    segment.ID
+	need  *need
 	wants []want // sorted
 	quick bool
 
@@ -24,7 +24,7 @@ type checker struct {
 // check returns what is wrong, or nil. An error means that nothing is known.
 func (c *checker) check(ctx context.Context) (*badSegment, error) {
 	var err error
-	c.header, err = segment.FetchHeader(ctx, c.store, c.id)
+	c.header, err = segment.FetchHeader(ctx, c.store, c.need.id)
 	if whole, fatal := judge(err); fatal != nil {
 		return nil, fatal
 	} else if whole != "" {
@@ -32,6 +32,9 @@ func (c *checker) check(ctx context.Context) (*badSegment, error) {
 		return c.bad, nil
 	}
 	c.checkSums()
+	if c.need.whole {
+		c.checkWhole()
+	}
 	if c.quick {
 		err = c.checkSize(ctx)
 	} else {
@@ -54,22 +57,28 @@ func judge(err error) (damage string, fatal error) {
 }
 
 func (c *checker) lose(slot uint16, reason string) {
-	if c.bad == nil {
-		c.bad = &badSegment{reason: reason}
-	}
+	c.fault(reason)
 	c.bad.slots[slot/64] |= 1 << (slot % 64)
 }
 
+// fault notes that something is wrong, whether or not a block is lost by it.
+func (c *checker) fault(reason string) {
+	if c.bad == nil {
+		c.bad = &badSegment{reason: reason}
+	}
+}
+
 func (c *checker) loseAll(reason string) {
+	c.fault(reason)
 	for _, w := range c.wants {
 		c.lose(w.slot, reason)
 	}
 }
 
-// checkSums compares the sums of the map with those of the header.
-func (c *checker) checkSums() {
-	sums := make(map[uint32]uint32, c.header.Blocks())
-	for e := range c.header.Runs() {
+// Sums returns the CRC32C of each block of a segment by slot.
+func Sums(h *segment.ObjectHeader) map[uint32]uint32 {
+	sums := make(map[uint32]uint32, h.Blocks())
+	for e := range h.Runs() {
 		if e.Op != segment.OpWrite {
 			continue
 		}
@@ -77,6 +86,12 @@ func (c *checker) checkSums() {
 			sums[e.Slot+uint32(i)] = crc
 		}
 	}
+	return sums
+}
+
+// checkSums compares the sums of the map with those of the header.
+func (c *checker) checkSums() {
+	sums := Sums(c.header)
 	for _, w := range c.wants {
 		crc, ok := sums[uint32(w.slot)]
 		switch {
@@ -88,15 +103,28 @@ func (c *checker) checkSums() {
 	}
 }
 
+// checkWhole looks whether the segment can be replayed, and wants all of its blocks, whether or not a map names them.
+func (c *checker) checkWhole() {
+	if c.header.Thinned {
+		c.fault("it was thinned, although it is to be replayed")
+	}
+	wants := slices.Clone(c.wants)
+	for slot, crc := range Sums(c.header) {
+		wants = append(wants, want{uint16(slot), crc})
+	}
+	slices.SortFunc(wants, compareWants)
+	c.wants = slices.Compact(wants)
+}
+
 // checkSize finds objects that were cut short, without reading them.
 func (c *checker) checkSize(ctx context.Context) error {
-	info, err := c.store.Stat(ctx, c.id.Key())
+	info, err := c.store.Stat(ctx, c.need.id.Key())
 	if errors.Is(err, object.ErrNotFound) {
 		c.loseAll("the object is missing")
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("asking for the size of segment %s: %w", c.id, err)
+		return fmt.Errorf("asking for the size of segment %s: %w", c.need.id, err)
 	}
 	if info.Size < c.header.Size {
 		c.loseAll(fmt.Sprintf("the object has %d bytes instead of %d", info.Size, c.header.Size))
@@ -123,9 +151,9 @@ func (c *checker) checkFrames(ctx context.Context) error {
 			end = f.Offset + int64(f.Length)
 			n++
 		}
-		data, _, err := c.store.GetRange(ctx, c.id.Key(), first.Offset, end-first.Offset)
+		data, _, err := c.store.GetRange(ctx, c.need.id.Key(), first.Offset, end-first.Offset)
 		if whole, fatal := judge(err); fatal != nil {
-			return fmt.Errorf("reading segment %s: %w", c.id, fatal)
+			return fmt.Errorf("reading segment %s: %w", c.need.id, fatal)
 		} else if whole != "" {
 			c.loseAll(whole)
 			return nil
