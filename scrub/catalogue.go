@@ -20,7 +20,7 @@ type catalogue struct {
 	heads     []*volume.Head
 	snapshots []*snapshot.Snapshot
 	moments   []moment
-	whole     []segment.ID
+	replays   []replay
 	problems  []Object // records that cannot be read
 	notes     []string
 }
@@ -31,33 +31,69 @@ type moment struct {
 	root verify.Moment
 }
 
+// replay is a segment that is replayed on top of a root of a volume. Clones of a moment of the past share some.
+type replay struct {
+	id   segment.ID
+	head *volume.Head
+}
+
 // readCatalogue lists what is kept of a volume, or of all. A volume that is not there is volume.ErrNotFound.
-func readCatalogue(ctx context.Context, store object.Store, name string) (*catalogue, error) {
+func readCatalogue(ctx context.Context, opts *Options) (*catalogue, error) {
 	c := &catalogue{}
 	var err error
-	if name != "" {
-		err = c.readVolume(ctx, store, name)
+	if opts.Volume != "" {
+		err = c.readVolume(ctx, opts.Store, opts.Volume)
 	} else {
-		err = c.readAll(ctx, store)
+		err = c.readAll(ctx, opts.Store)
 	}
 	if err != nil {
 		return nil, err
 	}
-	seen := map[segment.ID]bool{}
 	for _, h := range c.heads {
 		c.addHead(h)
-		position, _ := h.Needs()
-		for id := range h.Behind(position) {
-			if !seen[id] {
-				seen[id] = true
-				c.whole = append(c.whole, id)
-			}
+		if err := c.addReplays(ctx, opts, h); err != nil {
+			return nil, err
 		}
 	}
 	for _, s := range c.snapshots {
 		c.moments = append(c.moments, moment{Moment{s.VolumeName, Snapshot, s.ID, s.Created}, s.Moment()})
 	}
 	return c, nil
+}
+
+// addReplays adds the segments behind the oldest root of a volume. The head says up to which they were published when it was written. Those of
+// an attachment that lasts go on behind that, up to the first that is not there.
+func (c *catalogue) addReplays(ctx context.Context, opts *Options, h *volume.Head) error {
+	if opts.Published != nil {
+		h.Published = max(h.Published, opts.Published(h.ID))
+	}
+	position, _ := h.Needs()
+	for id := range h.Behind(position) {
+		c.replays = append(c.replays, replay{id, h})
+	}
+	for _, span := range h.Spans {
+		id := max(segment.NewID(span.Writer, 1), h.Published.Next(), position.Next())
+		for ; span.To == 0 && id.Writer() == span.Writer; id = id.Next() {
+			_, err := opts.Store.Stat(ctx, id.Key())
+			if errors.Is(err, object.ErrNotFound) {
+				break
+			}
+			if err != nil {
+				return fmt.Errorf("looking for the newest segment of volume %s: %w", h.Name, err)
+			}
+			c.replays = append(c.replays, replay{id, h})
+		}
+	}
+	return nil
+}
+
+// whole returns the segments that are to be replayed.
+func (c *catalogue) whole() []segment.ID {
+	list := make([]segment.ID, len(c.replays))
+	for i, r := range c.replays {
+		list[i] = r.id
+	}
+	return list
 }
 
 func (c *catalogue) addHead(h *volume.Head) {
@@ -200,23 +236,16 @@ func (c *catalogue) readSchedules(ctx context.Context, store object.Store) error
 	return c.problem("schedules/", "the snapshots of that schedule are no longer made", err)
 }
 
-// effects says what a segment that is to be replayed, and cannot be, means.
+// effects says what it means that a segment cannot be replayed.
 func (c *catalogue) effects(id segment.ID) (list []string) {
-	for _, h := range c.heads {
-		position, _ := h.Needs()
-		newest := segment.ID(0)
-		if h.Root != nil {
-			newest = h.Root.Position
+	for _, r := range c.replays {
+		if r.id != id {
+			continue
 		}
-		for behind := range h.Behind(position) {
-			if behind != id {
-				continue
-			}
-			if id > newest {
-				list = append(list, fmt.Sprintf("volume %s cannot be opened from the bucket alone", h.Name))
-			} else {
-				list = append(list, fmt.Sprintf("volume %s cannot go back to moments right behind this segment", h.Name))
-			}
+		if r.head.Root == nil || id > r.head.Root.Position {
+			list = append(list, fmt.Sprintf("from the bucket alone, volume %s cannot be opened with what was written from this segment on", r.head.Name))
+		} else {
+			list = append(list, fmt.Sprintf("volume %s cannot go back to the moments from this segment on, up to the next root of its past", r.head.Name))
 		}
 	}
 	return list

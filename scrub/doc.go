@@ -25,7 +25,7 @@
 //
 // What the segment is to hold is taken from the object's header; if that is damaged or missing, from the records of the local file, if the
 // segment was written here; else from the map, which names all of its blocks that anybody needs: then the object is made as the garbage collector
-// makes those that it thins out. A segment that is to be replayed is put back whole or not at all. Of another one, what is left is put back even
+// makes those that it thins out. A segment that is to be replayed, and still can be, is put back whole or not at all. Of another one, what is left is put back even
 // if that is not all: a block that is missing fails to be read, as it did before. If-Match sees to it that the object is the one that was found damaged.
 // An object of a format that this program does not know is never replaced.
 //

@@ -129,14 +129,14 @@ func (r *repairer) decode() {
 func (r *repairer) plan(ctx context.Context) (*segment.Layout, map[uint32]uint32, error) {
 	for _, find := range []func() *segment.Layout{r.headerLayout, r.recordLayout} {
 		l := find()
-		if l == nil || r.seg.Whole() && l.Thinned {
+		if l == nil || l.Thinned && r.whole() {
 			continue
 		}
 		if sums := sumsOf(l); r.covers(sums) {
 			return l, sums, nil
 		}
 	}
-	if r.seg.Whole() {
+	if r.whole() {
 		return nil, nil, errGap
 	}
 	starts, err := r.seg.Blocks(ctx)
@@ -153,6 +153,9 @@ func (r *repairer) plan(ctx context.Context) (*segment.Layout, map[uint32]uint32
 	}
 	return l, sums, nil
 }
+
+// whole tells whether the segment is to be put back whole or not at all: it is to be replayed, and its object still can be.
+func (r *repairer) whole() bool { return r.seg.Whole() && r.header != nil && !r.header.Thinned }
 
 func (r *repairer) headerLayout() *segment.Layout {
 	if r.header == nil {
@@ -246,7 +249,7 @@ func (r *repairer) readLocal(sums map[uint32]uint32) {
 
 // fill returns the layout with the blocks that were found, if that is better than what the bucket has.
 func (r *repairer) fill(l *segment.Layout, sums map[uint32]uint32) (*segment.Layout, error) {
-	missing, gained := 0, r.seg.Whole()
+	missing, gained := 0, false
 	for _, slot := range slices.Sorted(maps.Keys(sums)) {
 		if r.blocks[slot] == nil {
 			missing++
@@ -255,9 +258,9 @@ func (r *repairer) fill(l *segment.Layout, sums map[uint32]uint32) (*segment.Lay
 		}
 	}
 	switch {
-	case missing == 0 && gained:
+	case missing == 0 && (gained || r.seg.Whole() && !l.Thinned):
 		return l, nil
-	case missing > 0 && r.seg.Whole():
+	case missing > 0 && r.whole():
 		return nil, errGap
 	case !gained:
 		return nil, errNoCopy

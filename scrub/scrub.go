@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+
 	"sluice/cache"
 	"sluice/object"
 	"sluice/volume"
@@ -25,6 +27,9 @@ type Options struct {
 	Rate   int64  // bytes/s that are read from the store, at most; 0: as many as it gives
 	// Cache has the local copies that damage is repaired from; nil: nothing is written at all.
 	Cache *cache.Cache
+	// Published, if it is set, returns up to which segment the history of a volume that is served here is in the bucket, 0 for another's. The head
+	// in the bucket lags behind that.
+	Published func(volume uuid.UUID) segment.ID
 	// Orphans has objects counted that nothing refers to. Only where all volumes are looked at.
 	Orphans  bool
 	Progress *verify.Progress // is kept up to date, if there is one
@@ -44,10 +49,10 @@ const (
 // Run reads and checks every object that a volume, or all of them, need. An error means that too little is known: the store could not be
 // asked, a newer program wrote what is there, or ctx ended; what was repaired until then is. It may be called while gateways serve the volumes.
 func Run(ctx context.Context, opts Options) (*Report, error) {
-	s := &scrubber{opts: opts, store: opts.Store, repaired: map[segment.ID]string{}, failed: map[segment.ID]error{}}
 	if opts.Rate > 0 {
-		s.store = object.Limit(opts.Store, object.LimitOptions{Down: opts.Rate})
+		opts.Store = object.Limit(opts.Store, object.LimitOptions{Down: opts.Rate})
 	}
+	s := &scrubber{opts: opts, store: opts.Store, repaired: map[segment.ID]string{}, failed: map[segment.ID]error{}}
 	rep, err := s.run(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("scrubbing: %w", err)
@@ -131,14 +136,14 @@ type round struct {
 func (s *scrubber) round(ctx context.Context, only map[segment.ID]bool, visit func(context.Context, *verify.Segment) (bool, error)) (*round, *verify.Report, error) {
 	r := &round{began: time.Now()}
 	var err error
-	if r.catalogue, err = readCatalogue(ctx, s.store, s.opts.Volume); err != nil {
+	if r.catalogue, err = readCatalogue(ctx, &s.opts); err != nil {
 		return nil, nil, err
 	}
 	moments := make([]verify.Moment, len(r.catalogue.moments))
 	for i, m := range r.catalogue.moments {
 		moments[i] = m.root
 	}
-	opts := verify.Options{Quick: s.opts.Quick, Whole: r.catalogue.whole, Only: only, Lost: r.lose}
+	opts := verify.Options{Quick: s.opts.Quick, Whole: r.catalogue.whole(), Only: only, Lost: r.lose}
 	if only == nil {
 		opts.Progress = s.opts.Progress
 	}
