@@ -22,7 +22,7 @@ func newSnapshot(c *client) *cobra.Command {
 
 func newSnapshotCreate(c *client) *cobra.Command {
 	var req api.SnapshotRequest
-	var tags []string
+	var tags, more []string
 	var noWait bool
 	cmd := &cobra.Command{
 		Use:   "create VOLUME...",
@@ -30,10 +30,11 @@ func newSnapshotCreate(c *client) *cobra.Command {
 		Long: "Notes one moment of all the volumes that are named, without stopping them, and waits until what it\n" +
 			"needs is in the bucket. Only what changed since the last upload is sent.",
 		Example: "  sluice snapshot create demo --description \"before the upgrade\"\n  sluice snapshot create db log --tag app=shop",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    cobra.ArbitraryArgs,
 	}
 	cmd.Flags().StringVar(&req.Description, "description", "", "a line for people")
 	cmd.Flags().StringArrayVar(&tags, "tag", nil, "KEY=VALUE; may be given again")
+	cmd.Flags().StringArrayVar(&more, "volume", nil, "a volume to take part; may be given again")
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "return as soon as the moment is noted; it is lost if the gateway stops before the upload ends")
 	cmd.RunE = c.verb(func(ctx context.Context, daemon *api.Client, args []string) error {
 		for _, tag := range tags {
@@ -46,7 +47,9 @@ func newSnapshotCreate(c *client) *cobra.Command {
 			}
 			req.Tags[key] = value
 		}
-		req.Volumes = args
+		if req.Volumes = append(args, more...); len(req.Volumes) == 0 {
+			return usagef("say which volumes")
+		}
 		list, err := daemon.CreateSnapshots(ctx, req)
 		if err != nil {
 			return err

@@ -42,12 +42,14 @@ func printStatus(w io.Writer, s *api.Status) {
 		"upload buffer", fmt.Sprintf("%s of %s used", about(s.Buffer.Used), api.Size(s.Buffer.Size)),
 		"upload queue", queue,
 		"cache", fmt.Sprintf("%s of %s used, %.1f %% of reads found all they wanted", about(s.Cache.Used), api.Size(s.Cache.Size), 100*s.Cache.HitRate),
+		"collector", describeCollection(&s.Collection),
 		"sessions", fmt.Sprint(s.Sessions),
 	)
 	if len(s.Volumes) > 0 {
 		fmt.Fprintln(w)
 		printVolumes(w, s.Volumes)
 	}
+	printSpace(w, s.Volumes)
 	if n := s.Schedules; n.Error != "" {
 		fmt.Fprintf(w, "\nsnapshot schedules: %d of %d fail: %s\n", n.Failing, n.Schedules, n.Error)
 	}
@@ -58,5 +60,31 @@ func printStatus(w io.Writer, s *api.Status) {
 		case v.UploadError != "":
 			fmt.Fprintf(w, "\nvolume %s cannot be uploaded now; it is tried again: %s\n", v.Name, v.UploadError)
 		}
+	}
+}
+
+func describeCollection(c *api.CollectionStatus) string {
+	if c.At == nil {
+		return "has not looked over the bucket since the start"
+	}
+	if c.Error != "" {
+		return fmt.Sprintf("failed %s ago, and deletes nothing in doubt: %s", ago(*c.At), c.Error)
+	}
+	return fmt.Sprintf("%s ago: %s in %d objects, %s of it garbage that is deleted soon; freed %s since the start",
+		ago(*c.At), about(c.Bytes), c.Objects, about(c.Garbage), about(c.Freed))
+}
+
+// printSpace prints what volumes take in the bucket, where that is known.
+func printSpace(w io.Writer, volumes []api.Volume) {
+	t, known := newTable(w, "in the bucket", "live", "shared", "dead"), false
+	for _, v := range volumes {
+		if v.Space != nil {
+			t.AppendRow([]any{v.Name, about(v.Space.Live), about(v.Space.Shared), about(v.Space.Dead)})
+			known = true
+		}
+	}
+	if known {
+		fmt.Fprintln(w)
+		t.Render()
 	}
 }

@@ -51,15 +51,6 @@ func openPresence(v *Volume, exact bool) (*presence, error) {
 	return p, nil
 }
 
-// openPresence opens the view that missing chunks are fetched from.
-func (v *Volume) openPresence(head *volume.Head) error {
-	if v.present == nil {
-		v.filled.Store(true)
-		return nil
-	}
-	return nil
-}
-
 func (p *presence) has(chunk int64) bool { return p.here[chunk/64].Load()>>(chunk%64)&1 == 1 }
 
 func (p *presence) add(chunk int64) {

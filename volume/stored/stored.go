@@ -144,7 +144,7 @@ func (v *Volume) openClaimed(ctx context.Context, claim *volume.Claim, st *state
 		if err := v.moveAside(st); err != nil {
 			return err
 		}
-		st = &state{Format: stateFormat, Volume: v.id, Path: "", Rate: st.Rate}
+		st = &state{Format: stateFormat, Volume: v.id, Rate: st.Rate}
 	}
 	if err := v.begin(st, head); err != nil {
 		return err
@@ -222,7 +222,8 @@ func (v *Volume) begin(st *state, head *volume.Head) error {
 		return err
 	}
 	v.state = *st
-	return v.openPresence(head)
+	v.filled.Store(v.present == nil)
+	return nil
 }
 
 // openMarks opens the sets of bits, and makes one of the two sets of changed chunks.
