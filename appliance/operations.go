@@ -305,7 +305,7 @@ func explain(err error) *api.Error {
 		return api.Errorf(api.CodeInvalid, "%w", err)
 	case errors.Is(err, volume.ErrForgotten), errors.Is(err, volume.ErrNoPast):
 		return api.Errorf(api.CodeNotFound, "%w", err).WithHint("sluice volume recovery-points NAME shows how far it reaches")
-	case errors.Is(err, stored.ErrUnfit), errors.Is(err, stored.ErrStale):
+	case errors.Is(err, stored.ErrUnfit), errors.Is(err, stored.ErrStale), errors.Is(err, stored.ErrNoData):
 		return api.Errorf(api.CodeConflict, "%w", err)
 	case errors.Is(err, volume.ErrExists):
 		return api.Errorf(api.CodeConflict, "%w", err)

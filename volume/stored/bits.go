@@ -85,10 +85,12 @@ func (b *bitFile) load(vol uuid.UUID, n int64) error {
 	return b.f.Truncate(bitsHeader + int64(len(data))) // what is added is zeros
 }
 
-// grow makes room for n bits. Nobody else may use the set meanwhile.
+// grow makes room for n bits. Nobody may look at the set meanwhile, but add to it.
 func (b *bitFile) grow(n int64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	words := make([]atomic.Uint64, (n+63)/64)
-	for i := range b.words {
+	for i := range min(len(b.words), len(words)) {
 		words[i].Store(b.words[i].Load())
 	}
 	if err := b.f.Truncate(bitsHeader + int64(len(words))*8); err != nil {

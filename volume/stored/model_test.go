@@ -185,6 +185,9 @@ func TestDetach(t *testing.T) {
 	if _, err := stored.Open(ctx, h.ID, b.opts, false); !errors.Is(err, volume.ErrOwned) {
 		t.Fatalf("attached twice: %v", err)
 	}
+	if _, err := stored.Open(ctx, h.ID, b.opts, true); !errors.Is(err, stored.ErrNoData) {
+		t.Fatalf("served without any data: %v", err)
+	}
 	if err := v.Detach(ctx); err != nil {
 		t.Fatal(err)
 	}

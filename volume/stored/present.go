@@ -24,9 +24,10 @@ type presence struct {
 
 	locks [64]sync.Mutex // one is held while a chunk is fetched
 
-	mu    sync.Mutex
-	here  []atomic.Uint64 // chunks that are here
-	fresh []int64         // of those, the ones that are not saved
+	here atomic.Pointer[[]atomic.Uint64] // a bit for each chunk that is here; it is replaced by a longer one when the volume grows
+
+	mu    sync.Mutex // held while bits are added; protects what follows
+	fresh []int64    // chunks that are here and not saved
 }
 
 // openPresence reads what is known to be here. Where dirty bits are exact, marked chunks are here, too; else a mark on
@@ -36,12 +37,14 @@ func openPresence(v *Volume, exact bool) (*presence, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &presence{v: v, saved: saved, here: make([]atomic.Uint64, len(saved.words))}
-	for i := range p.here {
-		p.here[i].Store(saved.words[i].Load())
+	p := &presence{v: v, saved: saved}
+	here := make([]atomic.Uint64, len(saved.words))
+	for i := range here {
+		here[i].Store(saved.words[i].Load())
 	}
+	p.here.Store(&here)
 	if !exact {
-		return p, v.dirty.keep(func(i int64, _ uint64) uint64 { return p.here[i].Load() })
+		return p, v.dirty.keep(func(i int64, _ uint64) uint64 { return here[i].Load() })
 	}
 	for chunk := range v.dirty.all() {
 		if !p.has(chunk) {
@@ -51,13 +54,12 @@ func openPresence(v *Volume, exact bool) (*presence, error) {
 	return p, nil
 }
 
-func (p *presence) has(chunk int64) bool { return p.here[chunk/64].Load()>>(chunk%64)&1 == 1 }
+func (p *presence) has(chunk int64) bool { return (*p.here.Load())[chunk/64].Load()>>(chunk%64)&1 == 1 }
 
 func (p *presence) add(chunk int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w := &p.here[chunk/64]
-	w.Store(w.Load() | 1<<(chunk%64))
+	(*p.here.Load())[chunk/64].Or(1 << (chunk % 64))
 	p.fresh = append(p.fresh, chunk)
 }
 
@@ -78,14 +80,16 @@ func (p *presence) grow(old, chunks int64) error {
 	if err := p.saved.add(old, chunks-1); err != nil && chunks > old {
 		return err
 	}
-	here := make([]atomic.Uint64, len(p.saved.words))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	short, here := *p.here.Load(), make([]atomic.Uint64, len(p.saved.words))
 	for i := range here {
 		here[i].Store(p.saved.words[i].Load())
-		if i < len(p.here) {
-			here[i].Store(here[i].Load() | p.here[i].Load())
+		if i < len(short) {
+			here[i].Or(short[i].Load())
 		}
 	}
-	p.here = here
+	p.here.Store(&here)
 	return nil
 }
 

@@ -29,6 +29,9 @@ const (
 // ErrStale says that another gateway has served the volume since this one did.
 var ErrStale = errors.New("the data on this gateway is old: another one has served the volume since")
 
+// ErrNoData says that the data of a volume is neither here nor in the bucket.
+var ErrNoData = errors.New("the data of the volume is not to be had")
+
 // Options are what a volume needs of its gateway.
 type Options struct {
 	Store   object.Store
@@ -205,6 +208,10 @@ func (v *Volume) begin(st *state, head *volume.Head) error {
 		return fmt.Errorf("%w: %w", ErrUnfit, err)
 	}
 	first := !st.Begun
+	if first && head.Root == nil && head.Epoch > 0 {
+		// Never an empty volume in place of one whose data is elsewhere.
+		return fmt.Errorf("%w: volume %q was served before, and no snapshot of it is in the bucket: its data is on that gateway only", ErrNoData, head.Name)
+	}
 	if first {
 		if err := v.data.prepare(head.Size, st.Preserve); err != nil {
 			return fmt.Errorf("%w: %w", ErrUnfit, err)
