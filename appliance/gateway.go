@@ -18,6 +18,7 @@ import (
 	"sluice/cache"
 	"sluice/object"
 	"sluice/object/storeurl"
+	"sluice/scrub"
 	"sluice/snapshot"
 	"sluice/target"
 	"sluice/volume"
@@ -33,6 +34,7 @@ type Gateway struct {
 	*snapshots
 	*inspector
 	*schedules
+	*scrubber
 
 	cfg     Config
 	log     *slog.Logger
@@ -165,6 +167,12 @@ func (g *Gateway) openStore(ctx context.Context) (err error) {
 		g.log.Warn("the object store cannot be reached: stored volumes are served all the same, the others when it is back", "error", err)
 	}
 	g.store, g.counter = decorate(g.raw, g.log)
+	if len(g.orphans) > 0 {
+		return nil // rejoin asks
+	}
+	if err := volume.ClaimFormat(ctx, g.store, createdBy()); err != nil {
+		return errors.Join(err, g.raw.Close())
+	}
 	return nil
 }
 
@@ -254,6 +262,7 @@ func (g *Gateway) openSnapshots(context.Context) error {
 	g.snapshots = newSnapshots(g.volumes, catalogue, view, measure, g.log)
 	g.sweepMoments() //nolint:contextcheck // in the background
 	g.inspector = newInspector(g.store, catalogue, g.volumes, g.log)
+	g.scrubber = newScrubber(scrub.Options{Store: g.store, Cache: g.cache, Published: g.published, Logger: g.log})
 	g.schedules = &schedules{newScheduler(snapshot.NewSchedules(g.store), scheduledSnapshots{g.snapshots}, g.log), g.bucket} //nolint:contextcheck // likewise
 	return nil
 }
@@ -262,6 +271,7 @@ func (g *Gateway) openSnapshots(context.Context) error {
 func (g *Gateway) closeSnapshots(context.Context) error {
 	g.endSchedules()
 	g.endInspections()
+	g.endScrubs()
 	g.endJobs()
 	g.garbage.close()
 	return nil

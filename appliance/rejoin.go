@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"sluice/volume"
 )
 
 // background is a goroutine that can be ended. The zero value is one that does not run.
@@ -41,6 +43,9 @@ func (g *Gateway) rejoin() {
 				return
 			}
 			err := probeStore(ctx, g.raw, probeTime, g.log)
+			if err == nil {
+				err = volume.ClaimFormat(ctx, g.store, createdBy())
+			}
 			if err == nil {
 				err = g.attachOwn(ctx)
 			}

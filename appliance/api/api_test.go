@@ -144,6 +144,18 @@ func (r *recorder) SalvageVolume(_ context.Context, id string, q SalvageRequest)
 	return &Volume{Name: q.Name}, r.did("salvage %s %+v", id, q)
 }
 
+func (r *recorder) StartScrub(_ context.Context, q ScrubRequest) (*Scrub, error) {
+	return &Scrub{Volume: q.Volume}, r.did("scrub %+v", q)
+}
+
+func (r *recorder) ShowScrub(_ context.Context, id string) (*Scrub, error) {
+	return &Scrub{ID: id}, r.did("scrub show %s", id)
+}
+
+func (r *recorder) CancelScrub(_ context.Context, id string) error {
+	return r.did("scrub cancel %s", id)
+}
+
 // everything makes one call of each kind.
 func everything(ctx context.Context, b Backend) error {
 	const iqn = "iqn.1993-08.org.debian:01:abc"
@@ -176,7 +188,10 @@ func everything(ctx context.Context, b Backend) error {
 	_, e27 := b.RecoveryPoints(ctx, "demo", 5)
 	_, e28 := b.SetRecoveryWindow(ctx, "demo", WindowRequest{Window: 3600})
 	_, e29 := b.SalvageVolume(ctx, "12ab", SalvageRequest{Name: "rest"})
-	return errors.Join(e29, e27, e28, e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14, e15, e16, e17, e18, e19, e20, e21, e22, e23, e24, e25, e26)
+	_, e30 := b.StartScrub(ctx, ScrubRequest{Volume: "demo", Quick: true, Rate: 1 << 20})
+	_, e31 := b.ShowScrub(ctx, "12ab")
+	e32 := b.CancelScrub(ctx, "12ab")
+	return errors.Join(e30, e31, e32, e29, e27, e28, e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14, e15, e16, e17, e18, e19, e20, e21, e22, e23, e24, e25, e26)
 }
 
 // TestClientIsTransparent: to call the client is to call the backend behind the handlers.

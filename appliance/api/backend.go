@@ -28,10 +28,11 @@ type History interface {
 	Schedules
 }
 
-// Data is what volumes and snapshots contain.
+// Data is what volumes and snapshots contain, and whether it is all there.
 type Data interface {
 	Content
 	Moments
+	Scrubs
 }
 
 // Volumes makes, shows and changes volumes.

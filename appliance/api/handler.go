@@ -68,7 +68,7 @@ type route struct {
 func routes(b Backend) []route {
 	name := func(r *http.Request) string { return r.PathValue("name") }
 	iqn := func(r *http.Request) string { return r.PathValue("iqn") }
-	return append(slices.Concat(snapshotRoutes(b), pastRoutes(b), inspectRoutes(b), extentRoutes(b), scheduleRoutes(b)), []route{
+	return append(slices.Concat(snapshotRoutes(b), pastRoutes(b), inspectRoutes(b), extentRoutes(b), scheduleRoutes(b), scrubRoutes(b)), []route{
 		{"GET /v1/status", quickTime, func(r *http.Request) (any, error) { return b.Status(r.Context()) }},
 
 		{"GET /v1/volumes", quickTime, func(r *http.Request) (any, error) {

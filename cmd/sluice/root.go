@@ -25,7 +25,7 @@ func newRoot(env *environment, out *output) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 
 	c := &client{env: env, out: out}
-	root.AddCommand(newServe(env, out), newVersion(out),
+	root.AddCommand(newServe(env, out), newVersion(out), newBucket(env, out),
 		c.flags(newVolume(c)), c.flags(newInitiator(c)), c.flags(newSnapshot(c)), c.flags(newCHAP(c)), c.flags(newStatus(c)))
 	return root
 }

@@ -14,7 +14,7 @@ import (
 func newVolume(c *client) *cobra.Command {
 	return group("volume", "Create, show, change and delete volumes",
 		newVolumeCreate(c), newVolumeList(c), newVolumeShow(c), newVolumeResize(c), newVolumeDelete(c), newVolumeAttach(c), newVolumeDetach(c), newVolumeClone(c), newRecoveryPoints(c),
-		newVolumeImport(c), newVolumeExport(c))
+		newVolumeImport(c), newVolumeExport(c), newVolumeScrub(c))
 }
 
 // printVolume prints everything about a volume.
