@@ -17,7 +17,7 @@ define GOTEST
 endef
 SHELL = /bin/bash
 
-.PHONY: build run setup test unit race lint fuzz crash recovery hostile conformance bench bench-target clean
+.PHONY: build run setup test unit race lint fuzz crash faults recovery hostile conformance bench bench-target clean
 
 build: ## the program, static, in bin/sluice
 	@mkdir -p bin
@@ -55,6 +55,9 @@ fuzz: ## every fuzzer for FUZZTIME
 
 crash: build ## kill -9 under load, N times each test
 	SLUICE_CRASHES=$(N) $(GO) test -v -count 1 -timeout 0 ./test/crash
+
+faults: ## the power lost at every operation on a file (FAULTS=all, hours; a number: so many moments); the ownership model, whole
+	SLUICE_CRASHFS=$(or $(FAULTS),1000) $(GO) test -v -count 1 -timeout 0 ./test/power
 
 recovery: build ## a Linux initiator through cuts of 5, 30 and 100 s, restarts and a frozen store, over one path and two: 15 minutes
 	@test/setup.sh

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/google/renameio/v2"
 	"github.com/google/uuid"
 
 	"sluice/appliance/api"
@@ -150,7 +149,7 @@ func (a *access) update(id uuid.UUID, change func(*ruling) error) error {
 	if err != nil {
 		return fmt.Errorf("encoding access rules: %w", err)
 	}
-	if err := renameio.WriteFile(a.path, append(body, '\n'), 0o600, renameio.IgnoreUmask()); err != nil {
+	if err := replaceFile(a.path, append(body, '\n')); err != nil {
 		return fmt.Errorf("writing access rules: %w", err)
 	}
 	a.volumes = volumes

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/renameio/v2"
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 )
@@ -24,7 +23,7 @@ type dataDir struct {
 // openDataDir makes the directory if it is not there, and locks it. The kernel gives the
 // lock back when the process ends, however it ends.
 func openDataDir(path string) (*dataDir, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	if err := makeDir(path); err != nil {
 		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
 	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
@@ -74,7 +73,7 @@ func gatewayID(dir string) (uuid.UUID, error) {
 	body, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		id := uuid.New()
-		if err := renameio.WriteFile(path, []byte(id.String()+"\n"), 0o600); err != nil {
+		if err := replaceFile(path, []byte(id.String()+"\n")); err != nil {
 			return uuid.Nil, fmt.Errorf("writing the gateway's identity: %w", err)
 		}
 		return id, nil

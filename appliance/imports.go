@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/google/renameio/v2"
 	"github.com/google/uuid"
 )
 
@@ -73,10 +72,10 @@ func (i *imports) set(id uuid.UUID, note importNote) error {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if err := os.MkdirAll(i.dir, 0o700); err != nil {
+	if err := makeDir(i.dir); err != nil {
 		return fmt.Errorf("noting an import: %w", err)
 	}
-	if err := renameio.WriteFile(i.path(id), body, 0o600); err != nil {
+	if err := replaceFile(i.path(id), body); err != nil {
 		return fmt.Errorf("noting an import: %w", err)
 	}
 	i.notes[id] = note

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
 	"github.com/google/uuid"
 )
 
@@ -48,10 +47,10 @@ func (r *kept) Load() ([]byte, error) {
 
 // Save replaces what was saved before; when it returns, that survives a loss of power.
 func (r *kept) Save(state []byte) error {
-	if err := os.MkdirAll(filepath.Dir(r.path), 0o700); err != nil {
+	if err := makeDir(filepath.Dir(r.path)); err != nil {
 		return fmt.Errorf("saving %s: %w", r.what, err)
 	}
-	if err := renameio.WriteFile(r.path, state, 0o600); err != nil {
+	if err := replaceFile(r.path, state); err != nil {
 		return fmt.Errorf("saving %s: %w", r.what, err)
 	}
 	return nil

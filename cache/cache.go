@@ -95,6 +95,10 @@ func Open(opts Options) (*Cache, error) {
 	if err := os.MkdirAll(c.spareDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("making segment directory: %w", err)
 	}
+	// Or a loss of power takes the directory, and with it segments that were synced.
+	if err := syncDirs(opts.Dir, filepath.Dir(filepath.Clean(opts.Dir))); err != nil {
+		return nil, fmt.Errorf("making segment directory: %w", err)
+	}
 	if err := c.scan(); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening cache in %s: %w", opts.Dir, err), c.closeFiles())
 	}

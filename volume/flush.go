@@ -1,9 +1,11 @@
 package volume
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 )
 
@@ -12,6 +14,7 @@ type syncState struct {
 	mu     sync.Mutex
 	synced uint64        // all appends up to this one survive a loss of power
 	busy   chan struct{} // closed when the running sync ends; nil if none runs
+	err    error         // of the first that failed
 }
 
 // Flush returns when all writes that were completed before it was called survive a loss
@@ -55,6 +58,7 @@ func (v *Volume) syncTo(ctx context.Context, want uint64) error {
 		if err == nil {
 			s.synced = upTo
 		}
+		s.err = cmp.Or(s.err, err)
 		s.busy = nil
 		s.mu.Unlock()
 		close(busy)
@@ -63,6 +67,22 @@ func (v *Volume) syncTo(ctx context.Context, want uint64) error {
 			return err
 		}
 	}
+}
+
+// lastSync is the sync of a volume that takes no more appends. One that runs has some of the files: it must
+// have ended well, too.
+func (v *Volume) lastSync() error {
+	s := &v.sync
+	s.mu.Lock()
+	busy := s.busy
+	s.mu.Unlock()
+	if busy != nil {
+		<-busy
+	}
+	_, err := v.syncFiles(math.MaxUint64)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return cmp.Or(s.err, err)
 }
 
 // syncFiles syncs the segments that have one of the first want appends, oldest first, and

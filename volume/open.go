@@ -79,6 +79,9 @@ func (v *Volume) own(ctx context.Context, rec *recovery) error {
 	}
 	v.epoch, v.writer = v.claim.Head().Epoch, writer
 	v.last = segment.NewID(writer, 0)
+	if err := v.trim(rec.tails); err != nil {
+		return err
+	}
 	return saveState(v.opts.DB, v.id, localState{Epoch: v.epoch, Boot: v.opts.Boot})
 }
 
@@ -104,13 +107,13 @@ func (v *Volume) start() {
 func (v *Volume) Close() error {
 	v.mu.Lock()
 	v.rotate()
-	sealed, appends := v.sealed, v.appends
+	sealed := v.sealed
 	healthy := v.check() == nil
 	v.fail(ErrClosed) // from here on nothing is appended
 	v.mu.Unlock()
 	var err error
 	if healthy {
-		_, err = v.syncFiles(appends)
+		err = v.lastSync()
 	}
 	v.stop()
 	v.done.Wait()

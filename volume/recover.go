@@ -61,14 +61,15 @@ func loadState(db *badger.DB, id uuid.UUID) (st localState, err error) {
 
 // recovery is what recover found.
 type recovery struct {
-	spans     []Span     // the history, with every span closed
-	start     segment.ID // the map was replayed from behind this segment
-	end       segment.ID // the newest segment
-	rooted    segment.ID // the position of the root in the bucket
-	published segment.ID // the newest segment that is in the bucket with all before it
-	unsent    []upload   // local segments that may not be in the bucket
-	rebooted  bool       // the machine, since the volume was last served without a clean end
-	torn      bool       // the last segment replayed lost its tail: nothing behind it counts
+	spans     []Span               // the history, with every span closed
+	start     segment.ID           // the map was replayed from behind this segment
+	end       segment.ID           // the newest segment
+	rooted    segment.ID           // the position of the root in the bucket
+	published segment.ID           // the newest segment that is in the bucket with all before it
+	unsent    []upload             // local segments that may not be in the bucket
+	rebooted  bool                 // the machine, since the volume was last served without a clean end
+	torn      bool                 // the last segment replayed lost its tail: nothing behind it counts
+	tails     []*segment.Recovered // local segments with records that do not count, to be trimmed
 }
 
 // recover makes the newest state of the map that can be had. It starts from the local
@@ -97,6 +98,10 @@ func (v *Volume) recover(ctx context.Context) (*recovery, error) {
 		if closed.To > 0 {
 			rec.spans = append(rec.spans, closed)
 		}
+		if closed.To == span.To {
+			// Whoever closed the span knew of the lost tail: the next attachment was written on top of what is left.
+			rec.torn = false
+		}
 		if span.To > 0 && closed.To < span.To { // the history ends here
 			if i < len(head.Spans)-1 {
 				v.log.Warn("later writes are lost: an earlier segment was never uploaded", "segment", segment.NewID(span.Writer, closed.To+1))
@@ -119,7 +124,8 @@ func (v *Volume) openMap(ctx context.Context, head *Head, rec *recovery) error {
 	}
 	owner := head.Owner
 	ours := owner != nil && owner.Gateway == v.opts.Gateway && st.Epoch == head.Epoch
-	rec.rebooted = !st.Clean && st.Boot != v.opts.Boot
+	// A clean end of an attachment says nothing of a later one.
+	rec.rebooted = st.Boot != v.opts.Boot && !(st.Clean && st.Epoch == head.Epoch)
 	trusted := ours && !rec.rebooted
 	mapOpts := blockmap.Options{CacheBytes: v.opts.MapBytes, Store: v.opts.Store}
 	if v.m, err = blockmap.Open(v.opts.DB, v.id, mapOpts); err != nil && !errors.Is(err, blockmap.ErrCorrupt) {
@@ -238,13 +244,33 @@ func (v *Volume) replayFile(ctx context.Context, rec *recovery, f *os.File, id s
 			}
 		}
 	}
-	rec.torn = got.Torn
+	if rec.torn = got.Torn; got.Torn && rec.rebooted {
+		rec.tails = append(rec.tails, got)
+	}
 	// What the last process wrote may still be in memory only, and no flush would know.
 	if err := f.Sync(); err != nil {
 		return nil, fmt.Errorf("syncing segment %s: %w", id, err)
 	}
 	u, err := leftover(f, id, got)
 	return &u, err
+}
+
+// trim makes local segments end, for every later reader, where recovery found that they end. A record behind that place may look
+// good to one who trusts this boot and does not check the data of each. The history in the head ends there
+// already: trimmed before, a segment would not show any more that it lost something.
+func (v *Volume) trim(tails []*segment.Recovered) error {
+	for _, got := range tails {
+		s := v.opts.Cache.Acquire(got.Header.ID)
+		if s == nil {
+			continue
+		}
+		_, err := segment.Resume(s.File, got)
+		s.Release()
+		if err != nil {
+			return fmt.Errorf("trimming a recovered segment: %w", err)
+		}
+	}
+	return nil
 }
 
 // leftover describes a local segment that an earlier process left to be uploaded.
@@ -282,6 +308,9 @@ func (v *Volume) settleUnsent(rec *recovery, unsent map[segment.ID]bool) error {
 		}
 		var u upload
 		got, err := segment.RecoverSynced(s.File, id)
+		if err == nil {
+			err = s.File.Sync() // as in replayFile
+		}
 		if err == nil {
 			u, err = leftover(s.File, id, got)
 		}
