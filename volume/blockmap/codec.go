@@ -173,7 +173,7 @@ func (r *reader) uint64() uint64 {
 
 func (r *reader) version(want byte) {
 	if v := r.byte(); r.err == nil && v != want {
-		r.err = fmt.Errorf("it has format version %d; this program reads version %d", v, want)
+		r.err = fmt.Errorf("it has format version %d; this program reads version %d: %w", v, want, segment.ErrVersion)
 	}
 }
 

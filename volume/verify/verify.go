@@ -155,7 +155,7 @@ func compareWants(a, b want) int {
 func (v *verifier) run(ctx context.Context) error {
 	for i, m := range v.moments {
 		view, err := blockmap.OpenView(ctx, v.store, m.Root)
-		if errors.Is(err, blockmap.ErrDamaged) {
+		if damaged(err) {
 			v.damage.noteRoot(i, m.Root.Key, err)
 			continue
 		}
@@ -183,7 +183,12 @@ func (v *verifier) run(ctx context.Context) error {
 	return v.lose(ctx)
 }
 
-// need returns the need of a segment, nil if it is not to be looked at.
+// damaged tells damage of the map from what a newer program wrote: there the checksum is right.
+func damaged(err error) bool {
+	return errors.Is(err, blockmap.ErrDamaged) && !errors.Is(err, segment.ErrVersion)
+}
+
+// need returns the need of a segment, which it makes if there is none yet.
 func (v *verifier) need(id segment.ID) *need {
 	n := v.needed[id]
 	if n == nil {
@@ -201,7 +206,7 @@ func (v *verifier) fresh(ctx context.Context, first, end uint64, do func(blockma
 			continue
 		}
 		for run, err := range view.Fresh(ctx, seen, first, min(end, v.moments[i].blocks())) {
-			if lost, ok := errors.AsType[*blockmap.LostError](err); ok {
+			if lost, ok := errors.AsType[*blockmap.LostError](err); ok && damaged(err) {
 				v.damage.noteMap(lost)
 				continue
 			}
