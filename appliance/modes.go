@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -140,8 +141,6 @@ func (b *bucket) Open(ctx context.Context, head *volume.Head, force bool) (serve
 		}
 		return cachedVolume{v}, nil
 	case volume.Stored:
-		ctx, cancel := context.WithTimeout(ctx, openTime)
-		defer cancel()
 		v, err := stored.Open(ctx, head.ID, b.stored(), force)
 		if err != nil {
 			return nil, err
@@ -155,6 +154,7 @@ func (b *bucket) stored() stored.Options {
 	o := b.opts
 	return stored.Options{
 		Store: o.Store, Cache: o.Cache, Dir: b.dir, Gateway: o.Gateway, Host: o.Host, Boot: o.Boot, Codec: o.Codec, Logger: o.Logger,
+		Patience: openTime,
 	}
 }
 
@@ -166,14 +166,18 @@ func (b *bucket) Unplace(id uuid.UUID) error { return stored.Unplace(b.dir, id) 
 
 // attachStored serves the stored volumes of this gateway while the bucket cannot be reached. The others wait for it.
 func (v *volumes) attachStored(ctx context.Context, heads []*volume.Head) {
+	var together sync.WaitGroup // each waits for the bucket for a while
 	for _, head := range heads {
 		if v.entry(head.Name) != nil {
 			continue
 		}
-		if err := v.attach(ctx, head, false); err != nil {
-			v.log.ErrorContext(ctx, "stored volume cannot be served without the bucket", "volume", head.Name, "error", err)
-		}
+		together.Go(func() {
+			if err := v.attach(ctx, head, false); err != nil {
+				v.log.ErrorContext(ctx, "stored volume cannot be served without the bucket", "volume", head.Name, "error", err)
+			}
+		})
 	}
+	together.Wait()
 }
 
 // unreachable tells whether the bucket could not be asked.

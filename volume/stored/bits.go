@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 )
 
 // A file of bits has a header of one page, then the bits in little endian words of 8 bytes:
@@ -82,7 +83,20 @@ func (b *bitFile) load(vol uuid.UUID, n int64) error {
 	for i := range b.words {
 		b.words[i].Store(binary.LittleEndian.Uint64(data[i*8:]))
 	}
-	return b.f.Truncate(bitsHeader + int64(len(data))) // what is added is zeros
+	return b.resize(len(b.words))
+}
+
+// resize makes room for words on disk, so that a full file system never keeps a mark from being made. What is added is zeros.
+func (b *bitFile) resize(words int) error {
+	n := bitsHeader + int64(words)*8
+	if err := b.f.Truncate(n); err != nil {
+		return err
+	}
+	err := unix.Fallocate(int(b.f.Fd()), 0, 0, n)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return nil // this file system cannot promise room
+	}
+	return err
 }
 
 // grow makes room for n bits. Nobody may look at the set meanwhile, but add to it.
@@ -93,7 +107,7 @@ func (b *bitFile) grow(n int64) error {
 	for i := range min(len(b.words), len(words)) {
 		words[i].Store(b.words[i].Load())
 	}
-	if err := b.f.Truncate(bitsHeader + int64(len(words))*8); err != nil {
+	if err := b.resize(len(words)); err != nil {
 		return fmt.Errorf("growing a file of marks: %w", err)
 	}
 	b.words = words

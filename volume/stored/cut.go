@@ -40,7 +40,7 @@ func (v *Volume) Hold(ctx context.Context) (*Hold, error) {
 		<-v.cutting
 		return nil, errors.Join(err, aside.Close())
 	}
-	return &Hold{v: v, cut: &Cut{v: v, aside: aside, where: map[int64]int64{}}}, nil
+	return &Hold{v: v, cut: &Cut{v: v, aside: aside, where: map[int64]int64{}, given: make(chan struct{})}}, nil
 }
 
 // asideFile makes a file without a name, so that nothing is left of it after a crash.
@@ -80,6 +80,9 @@ func (h *Hold) Cut() *Cut {
 	return c
 }
 
+// ErrNoRoom says that a snapshot was given up so that writes could go on: nothing more could be copied aside.
+var ErrNoRoom = errors.New("there is no room left for what changed while the snapshot was under way")
+
 // Cut is a moment of a volume on its way to the bucket. Until it is closed no other begins, so the volume's
 // newest root in the bucket stays this one, once it is written.
 type Cut struct {
@@ -94,8 +97,10 @@ type Cut struct {
 
 	pending []atomic.Uint64 // chunks that are still needed as they were, from the data file
 	locks   [64]sync.Mutex  // one is held while a chunk is read or copied aside
+	given   chan struct{}   // closed when the cut is given up
 
 	mu    sync.Mutex // protects what follows
+	why   error      // the cut is given up
 	aside *os.File
 	where map[int64]int64 // chunks that were copied aside, and where
 	room  []int64         // places that are not used any more
@@ -125,11 +130,48 @@ func (c *Cut) spareAll(first, last int64, wait bool) error {
 		if !wait {
 			return syscall.EAGAIN
 		}
+		if c.givenUp() != nil {
+			return nil
+		}
 		if err := c.spareOne(chunk); err != nil {
-			return fmt.Errorf("keeping a chunk for the snapshot under way: %w", err)
+			if !errors.Is(err, errAside) {
+				return fmt.Errorf("keeping a chunk for the snapshot under way: %w", err)
+			}
+			c.giveUp(err) // a snapshot never stops the volume
+			return nil
 		}
 	}
 	return nil
+}
+
+// errAside is a failure to keep a chunk aside. The volume itself is well.
+var errAside = errors.New("copying aside")
+
+// giveUp ends the cut before anything changes that it still needs, and gives back what it kept. Finish fails.
+func (c *Cut) giveUp(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.why != nil {
+		return
+	}
+	c.why = fmt.Errorf("%w: %w", ErrNoRoom, err)
+	close(c.given)
+	if err := c.aside.Truncate(0); err != nil {
+		c.v.log.Warn("giving back the room of a snapshot", "error", err)
+	}
+	c.v.log.Error("a snapshot is given up: what changes meanwhile cannot be kept for it", "error", err)
+}
+
+// givenUp returns why the cut cannot be finished.
+func (c *Cut) givenUp() error {
+	select {
+	case <-c.given:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.why
+	default:
+		return nil
+	}
 }
 
 func (c *Cut) spareOne(chunk int64) error {
@@ -145,7 +187,7 @@ func (c *Cut) spareOne(chunk int64) error {
 	}
 	at := c.place()
 	if _, err := c.aside.WriteAt(buf, at); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errAside, err)
 	}
 	c.mu.Lock()
 	c.where[chunk] = at
@@ -180,6 +222,10 @@ func (c *Cut) read(chunk int64, p []byte) error {
 		_, err = c.aside.ReadAt(p, at)
 	} else {
 		_, err = c.v.data.ReadAt(p, chunk*ChunkSize)
+	}
+	// Looked at after the read: who changes a chunk that was not kept has found the cut given up before that.
+	if why := c.givenUp(); why != nil {
+		return why
 	}
 	if err != nil {
 		return fmt.Errorf("reading a chunk for a snapshot: %w", err)
@@ -257,10 +303,22 @@ func (c *Cut) trouble() string {
 	return ""
 }
 
-// Finish uploads what changed and publishes the root of the moment. It waits for the bucket as long as it takes. After an
-// error the cut can only be closed.
+// Finish uploads what changed and publishes the root of the moment. It waits for the bucket as long as it takes, but fails with
+// ErrNoRoom where writes could not go on otherwise. After an error the cut can only be closed.
 func (c *Cut) Finish(ctx context.Context) (blockmap.Root, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-c.given: // it may be waiting for the bucket
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	root, err := c.finish(ctx)
+	if why := c.givenUp(); err != nil && why != nil {
+		err = why
+	}
 	if err != nil {
 		return root, fmt.Errorf("snapshot of the volume: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -47,7 +48,7 @@ func newGateway(t testing.TB, store object.Store, dir, name string) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gateway{t: t, opts: stored.Options{Store: store, Cache: c, Dir: dir, Gateway: name, Host: "test", Boot: "boot-1", Logger: log}}
+	g := &gateway{t: t, opts: stored.Options{Store: store, Cache: c, Dir: dir, Gateway: name, Host: "test", Boot: "boot-1", Logger: log, Patience: time.Minute}}
 	g.stop = func() {
 		for _, closer := range []func() error{c.Close, db.Close} {
 			if err := closer(); err != nil {

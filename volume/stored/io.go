@@ -61,13 +61,26 @@ func (v *Volume) Write(ctx context.Context, bufs [][]byte, offs []int64, wait bo
 		}
 	}
 	for i, b := range bufs {
-		if _, err := v.data.WriteAt(b, offs[i]); err != nil {
-			return fmt.Errorf("writing the data of the volume: %w", err)
+		if err := v.writeData(b, offs[i]); err != nil {
+			return err
 		}
 	}
 	v.sync.writes.Add(1)
 	v.stats.writeOps.Add(1)
 	v.stats.writeBytes.Add(total)
+	return nil
+}
+
+// writeData writes to the data file. Where its file system is full, the room of a snapshot under way is given back first.
+func (v *Volume) writeData(p []byte, off int64) error {
+	_, err := v.data.WriteAt(p, off)
+	if c := v.cut.Load(); c != nil && errors.Is(err, syscall.ENOSPC) {
+		c.giveUp(err)
+		_, err = v.data.WriteAt(p, off)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the data of the volume: %w", err)
+	}
 	return nil
 }
 

@@ -42,6 +42,8 @@ type Options struct {
 	Boot    string       // identity of this boot of the machine
 	Codec   segment.Codec
 	Logger  *slog.Logger
+	// Patience is how long Open waits for the bucket where the volume can be served without it.
+	Patience time.Duration
 }
 
 // Volume is a stored volume that this gateway serves. Its methods may be called concurrently. Offsets and lengths of
@@ -120,11 +122,25 @@ func (v *Volume) open(ctx context.Context, force bool) error {
 	if st == nil {
 		st = &state{Format: stateFormat, Volume: v.id}
 	}
-	claim, err := volume.NewClaim(ctx, v.opts.Store, v.id, v.opts.Gateway, force, v.fail)
+	own := st.Begun && st.Head != nil && st.Head.Owner != nil && st.Head.Owner.Gateway == v.opts.Gateway
+	patient, cancel := ctx, func() {}
+	if own {
+		patient, cancel = context.WithTimeout(ctx, v.opts.Patience)
+	}
+	defer cancel()
+	claim, err := volume.NewClaim(patient, v.opts.Store, v.id, v.opts.Gateway, force, v.fail)
 	switch {
 	case err == nil:
-		return v.openClaimed(ctx, claim, st, force)
-	case unreachable(err) && st.Begun && st.Head != nil && st.Head.Owner != nil && st.Head.Owner.Gateway == v.opts.Gateway:
+		if err := v.openClaimed(claim, st, force); err != nil {
+			return err
+		}
+		err = v.take(patient, claim)
+		if own && unreachable(err) {
+			v.log.Warn("the bucket does not answer: the volume is served from this gateway, and its snapshots wait", "error", err)
+			return ctx.Err()
+		}
+		return err
+	case own && unreachable(err):
 		v.log.Warn("the bucket cannot be reached: the volume is served from this gateway, and its snapshots wait", "volume", st.Head.Name, "error", err)
 		return v.begin(st, st.Head)
 	}
@@ -136,8 +152,8 @@ func unreachable(err error) bool {
 	return object.Transient(err) || errors.Is(err, object.ErrRefused) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// openClaimed opens the data that belongs to the head, and takes the ownership.
-func (v *Volume) openClaimed(ctx context.Context, claim *volume.Claim, st *state, force bool) error {
+// openClaimed opens the data that belongs to the head.
+func (v *Volume) openClaimed(claim *volume.Claim, st *state, force bool) error {
 	head := claim.Head()
 	if st.Begun && !current(st, head, v.opts.Gateway) {
 		if !force {
@@ -149,10 +165,7 @@ func (v *Volume) openClaimed(ctx context.Context, claim *volume.Claim, st *state
 		}
 		st = &state{Format: stateFormat, Volume: v.id, Rate: st.Rate}
 	}
-	if err := v.begin(st, head); err != nil {
-		return err
-	}
-	return v.take(ctx, claim)
+	return v.begin(st, head)
 }
 
 // current tells whether the local data is of the newest attachment. The head may be one epoch ahead if this gateway died after it had
@@ -174,8 +187,13 @@ func (v *Volume) moveAside(st *state) error {
 	return errors.Join(os.MkdirAll(v.dir, 0o700), syncDir(v.opts.Dir))
 }
 
-// take makes this gateway the owner, and notes that before anything is written under the new epoch.
+// take makes this gateway the owner, and notes that before anything is written under the new epoch. The caller has seen that the data
+// here is of the head's epoch; that is noted first, so that the head is never more than one epoch ahead, however often a
+// gateway dies after the ownership was taken and before it is noted.
 func (v *Volume) take(ctx context.Context, claim *volume.Claim) error {
+	if err := v.noteEpoch(claim.Head().Epoch); err != nil {
+		return err
+	}
 	writer, err := claim.Take(ctx, v.opts.Host, func(h *volume.Head, writer uint32) {
 		// Of what earlier attachments began to upload nothing counts but what the root names.
 		h.Spans = []volume.Span{{Writer: writer}}
@@ -193,6 +211,17 @@ func (v *Volume) take(ctx context.Context, claim *volume.Claim) error {
 	v.claim, v.writer = claim, writer
 	close(v.claimed)
 	return nil
+}
+
+// noteEpoch says that the data here is of an epoch.
+func (v *Volume) noteEpoch(epoch uint64) error {
+	v.stateMu.Lock()
+	defer v.stateMu.Unlock()
+	if v.state.Epoch == epoch {
+		return nil
+	}
+	v.state.Epoch = epoch
+	return v.state.save(v.dir)
 }
 
 // begin opens the data and all marks, and sets them up for a volume that has none here.
