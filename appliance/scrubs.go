@@ -226,7 +226,7 @@ func CheckBucket(ctx context.Context, url string, req api.ScrubRequest, progress
 	if err != nil {
 		return nil, err
 	}
-	defer raw.Close()
+	defer func() { _ = raw.Close() }()                   // nothing was written
 	if err := volume.CheckFormat(ctx, raw); err != nil { // at once, before anything is tried again
 		return nil, err
 	}

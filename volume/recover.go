@@ -125,7 +125,8 @@ func (v *Volume) openMap(ctx context.Context, head *Head, rec *recovery) error {
 	owner := head.Owner
 	ours := owner != nil && owner.Gateway == v.opts.Gateway && st.Epoch == head.Epoch
 	// A clean end of an attachment says nothing of a later one.
-	rec.rebooted = st.Boot != v.opts.Boot && !(st.Clean && st.Epoch == head.Epoch)
+	clean := st.Clean && st.Epoch == head.Epoch
+	rec.rebooted = st.Boot != v.opts.Boot && !clean
 	trusted := ours && !rec.rebooted
 	mapOpts := blockmap.Options{CacheBytes: v.opts.MapBytes, Store: v.opts.Store}
 	if v.m, err = blockmap.Open(v.opts.DB, v.id, mapOpts); err != nil && !errors.Is(err, blockmap.ErrCorrupt) {

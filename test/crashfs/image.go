@@ -129,6 +129,7 @@ func settle(dirs map[ID]map[string]ID, ops []Op, choose func(Op) bool) (rest []O
 			dirs[op.Node][op.Name] = op.Child
 		case Rename:
 			dirs[op.To][op.ToName] = op.Child
+		default: // no new name
 		}
 	}
 	return rest

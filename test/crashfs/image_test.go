@@ -71,8 +71,10 @@ func TestWhatACrashMayLeave(t *testing.T) {
 			{Kind: Create, Node: root, Name: "d", Child: 3, IsDir: true}, {Kind: Create, Node: 3, Name: "f", Child: 2}, write(0, "a"), file, {Kind: SyncDir, Node: 3},
 		}, path: "d/f", may: []string{"-", "a"}},
 		"a rename between directories, one of them synced": {ops: []Op{
-			{Kind: Create, Node: root, Name: "d", Child: 3, IsDir: true}, create, write(0, "a"), file, dir,
-			{Kind: Rename, Node: root, Name: "f", Child: 2, To: 3, ToName: "g"}, {Kind: SyncDir, Node: 3},
+			{Kind: Create, Node: root, Name: "d", Child: 3, IsDir: true},
+			create, write(0, "a"), file, dir,
+			{Kind: Rename, Node: root, Name: "f", Child: 2, To: 3, ToName: "g"},
+			{Kind: SyncDir, Node: 3},
 		}, path: "f", must: []string{"-"}},
 	} {
 		t.Run(name, func(t *testing.T) {

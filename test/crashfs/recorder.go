@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -33,7 +34,7 @@ func (r *Recorder) Start() *Image { return NewImage(r.start) }
 func (r *Recorder) Log() []Op {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.log[:len(r.log):len(r.log)]
+	return slices.Clip(r.log)
 }
 
 // Mount makes the file system appear in dir, until unmount is called. It needs root.

@@ -68,7 +68,7 @@ func TestSharedDrive(t *testing.T) {
 	s.gw.CLI("volume", "detach", volume)
 	s.gw.LoseDisk(volume)
 	s.admit()
-	s.boot("second boot", secondScript, 14)
+	s.boot("second boot", secondScript, 13)
 	t.Logf("the session:\n%s", strings.Join(s.transcript, "\n"))
 	s.compareWithDocument()
 }

@@ -225,7 +225,7 @@ func pack(t *testing.T, root string) []byte {
 	files := tar.NewWriter(zip)
 	store, err := dir.Open(root)
 	check(t, err)
-	defer store.Close()
+	defer func() { check(t, store.Close()) }()
 	for info, err := range store.List(t.Context(), "", "") {
 		check(t, err)
 		body, _, err := store.GetRange(t.Context(), info.Key, 0, -1)

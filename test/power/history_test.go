@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"sluice/volume/segment"
 )
@@ -102,7 +103,7 @@ func newHistory() *history {
 func (h *history) clone() *history {
 	c := &history{blocks: make([][]version, len(h.blocks))}
 	for b, versions := range h.blocks {
-		c.blocks[b] = versions[:len(versions):len(versions)]
+		c.blocks[b] = slices.Clip(versions)
 	}
 	return c
 }

@@ -37,7 +37,7 @@ const ordersVariable = "SLUICE_CRASHFS_WRITER"
 // writer is the process whose disk loses its power.
 type writer struct {
 	orders
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // of the process: this is its main function
 	marker *crashfs.Marker
 	rnd    *rand.Rand
 	g      *gateway

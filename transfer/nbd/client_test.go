@@ -23,12 +23,16 @@ func qemu(t *testing.T, format, file string, args ...string) *Client {
 		t.Skip("qemu-nbd is not installed")
 	}
 	socket := filepath.Join(t.TempDir(), "s")
-	cmd := exec.CommandContext(t.Context(), "qemu-nbd", append(args, "--format="+format, "--socket="+socket, file)...)
+	// It ends with its last connection, and so after the end of the test's context.
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "qemu-nbd", append(args, "--format="+format, "--socket="+socket, file)...)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Wait() })
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // unless it has ended
+		_ = cmd.Wait()
+	})
 	for tick := time.NewTicker(10 * time.Millisecond); ; <-tick.C {
 		conn, err := new(net.Dialer).DialContext(t.Context(), "unix", socket)
 		if err != nil {

@@ -130,15 +130,14 @@ func (c *Cut) spareAll(first, last int64, wait bool) error {
 		if !wait {
 			return syscall.EAGAIN
 		}
-		if c.givenUp() != nil {
+		if c.isGivenUp() {
 			return nil
 		}
-		if err := c.spareOne(chunk); err != nil {
-			if !errors.Is(err, errAside) {
-				return fmt.Errorf("keeping a chunk for the snapshot under way: %w", err)
-			}
+		err := c.spareOne(chunk)
+		if errors.Is(err, errAside) {
 			c.giveUp(err) // a snapshot never stops the volume
-			return nil
+		} else if err != nil {
+			return fmt.Errorf("keeping a chunk for the snapshot under way: %w", err)
 		}
 	}
 	return nil
@@ -162,16 +161,20 @@ func (c *Cut) giveUp(err error) {
 	c.v.log.Error("a snapshot is given up: what changes meanwhile cannot be kept for it", "error", err)
 }
 
-// givenUp returns why the cut cannot be finished.
-func (c *Cut) givenUp() error {
+func (c *Cut) isGivenUp() bool {
 	select {
 	case <-c.given:
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return c.why
+		return true
 	default:
-		return nil
+		return false
 	}
+}
+
+// givenUp returns why the cut cannot be finished.
+func (c *Cut) givenUp() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.why
 }
 
 func (c *Cut) spareOne(chunk int64) error {

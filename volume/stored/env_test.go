@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -174,7 +173,6 @@ func copyTree(t testing.TB, from string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slices.Reverse(first) // volume.json says whether present counts
 	for _, path := range append(first, last...) {
 		body, err := os.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -26,6 +26,8 @@ type presence struct {
 
 	here atomic.Pointer[[]atomic.Uint64] // a bit for each chunk that is here; it is replaced by a longer one when the volume grows
 
+	syncing sync.Mutex // held during a sync: none may return before another one has noted what it took from fresh
+
 	mu    sync.Mutex // held while bits are added; protects what follows
 	fresh []int64    // chunks that are here and not saved
 }
@@ -37,14 +39,9 @@ func openPresence(v *Volume, exact bool) (*presence, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &presence{v: v, saved: saved}
-	here := make([]atomic.Uint64, len(saved.words))
-	for i := range here {
-		here[i].Store(saved.words[i].Load())
-	}
-	p.here.Store(&here)
+	p := newPresence(v, saved)
 	if !exact {
-		return p, v.dirty.keep(func(i int64, _ uint64) uint64 { return here[i].Load() })
+		return p, v.dirty.keep(func(i int64, _ uint64) uint64 { return saved.words[i].Load() })
 	}
 	for chunk := range v.dirty.all() {
 		if !p.has(chunk) {
@@ -52,6 +49,15 @@ func openPresence(v *Volume, exact bool) (*presence, error) {
 		}
 	}
 	return p, nil
+}
+
+func newPresence(v *Volume, saved *bitFile) *presence {
+	p, here := &presence{v: v, saved: saved}, make([]atomic.Uint64, len(saved.words))
+	for i := range here {
+		here[i].Store(saved.words[i].Load())
+	}
+	p.here.Store(&here)
+	return p
 }
 
 func (p *presence) has(chunk int64) bool { return (*p.here.Load())[chunk/64].Load()>>(chunk%64)&1 == 1 }
@@ -95,6 +101,8 @@ func (p *presence) grow(old, chunks int64) error {
 
 // sync syncs the data, and then notes which chunks were here before.
 func (p *presence) sync() error {
+	p.syncing.Lock()
+	defer p.syncing.Unlock()
 	p.mu.Lock()
 	fresh := p.fresh
 	p.fresh = nil

@@ -12,6 +12,14 @@ mkdir -p /var/cache/samba /var/log/samba /run/samba # the image comes without wh
 echo 60 >/proc/sys/vm/dirty_ratio
 echo 1 >/proc/sys/vm/dirty_background_ratio
 
+# A script that hangs is ended by the host, which does not see why.
+(
+	sleep 240 >/dev/null 2>&1
+	echo "FAIL the script still runs"
+	{ tail -n 20 /run/iscsid && dmesg | tail -n 20; } 2>&1 | sed 's/^/    /'
+) &
+trap "kill $!" EXIT
+
 # Output goes through a file: a daemon that keeps it open would hold up a pipe.
 check() { # check NAME COMMAND...
 	local name=$1
