@@ -67,6 +67,13 @@ func (g *gateway) open(id uuid.UUID) *stored.Volume {
 	return v
 }
 
+// failer is a test, or one try of a property of it.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 func create(t testing.TB, store object.Store, n volume.New) *volume.Head {
 	t.Helper()
 	n.Mode = volume.Stored
@@ -80,14 +87,14 @@ func create(t testing.TB, store object.Store, n volume.New) *volume.Head {
 	return h
 }
 
-func closeVolume(t testing.TB, v interface{ Close() error }) {
+func closeVolume(t failer, v interface{ Close() error }) {
 	t.Helper()
 	if err := v.Close(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func write(t testing.TB, v *stored.Volume, off int64, p []byte) {
+func write(t failer, v *stored.Volume, off int64, p []byte) {
 	t.Helper()
 	if err := v.Write(context.Background(), [][]byte{p}, []int64{off}, true); err != nil {
 		t.Fatal(err)
@@ -98,7 +105,7 @@ type reader interface {
 	Read(ctx context.Context, p []byte, off int64, wait bool) error
 }
 
-func expect(t testing.TB, v reader, want []byte) {
+func expect(t failer, v reader, want []byte) {
 	t.Helper()
 	got := make([]byte, len(want))
 	if err := v.Read(context.Background(), got, 0, true); err != nil {
@@ -107,7 +114,7 @@ func expect(t testing.TB, v reader, want []byte) {
 	same(t, got, want)
 }
 
-func same(t testing.TB, got, want []byte) {
+func same(t failer, got, want []byte) {
 	t.Helper()
 	if bytes.Equal(got, want) {
 		return
@@ -119,7 +126,7 @@ func same(t testing.TB, got, want []byte) {
 	}
 }
 
-func cutNow(t testing.TB, v *stored.Volume) *stored.Cut {
+func cutNow(t failer, v *stored.Volume) *stored.Cut {
 	t.Helper()
 	h, err := v.Hold(context.Background())
 	if err != nil {
@@ -129,7 +136,7 @@ func cutNow(t testing.TB, v *stored.Volume) *stored.Cut {
 	return h.Cut()
 }
 
-func finish(t testing.TB, c *stored.Cut) blockmap.Root {
+func finish(t failer, c *stored.Cut) blockmap.Root {
 	t.Helper()
 	root, err := c.Finish(context.Background())
 	if err != nil {

@@ -14,13 +14,14 @@ import (
 	"golang.org/x/time/rate"
 
 	"sluice/volume"
+	"sluice/volume/blockmap"
 )
 
 // presence knows which chunks of a volume that began as a root are here, and fetches the others.
 type presence struct {
 	v     *Volume
 	saved *bitFile // here, and synced before the bit was written
-	view  atomic.Pointer[volume.View]
+	from  atomic.Pointer[moment]
 
 	locks [64]sync.Mutex // one is held while a chunk is fetched
 
@@ -164,26 +165,30 @@ func (p *presence) fetch(ctx context.Context, chunk int64) error {
 	return nil
 }
 
-// read reads from the newest root. One that is not the newest any more may be garbage: then the next one is tried.
-func (p *presence) read(ctx context.Context, buf []byte, off int64) error {
-	for {
-		view := p.view.Load()
-		if view == nil {
-			var err error
-			if view, err = p.v.openView(ctx); err != nil {
-				return err
-			}
-			p.view.CompareAndSwap(nil, view)
-		}
-		err := view.Read(ctx, buf, off)
-		if err == nil || ctx.Err() != nil || p.view.Load() == view {
-			return err
-		}
-	}
+// moment is what a root has.
+type moment struct {
+	*volume.View
+	root blockmap.Root
 }
 
-// openView opens the newest root.
-func (v *Volume) openView(ctx context.Context) (*volume.View, error) {
+// read reads from the newest root. One that is not the newest any more may be garbage: then the next one is tried.
+func (p *presence) read(ctx context.Context, buf []byte, off int64) error {
+	m, err := p.newest(ctx)
+	for err == nil {
+		if err = m.Read(ctx, buf, off); err == nil || ctx.Err() != nil {
+			break
+		}
+		tried, failed := m, err
+		if m, err = p.newest(ctx); err == nil && m.root == tried.root {
+			return failed
+		}
+	}
+	return err
+}
+
+// newest returns the newest root.
+func (p *presence) newest(ctx context.Context) (*moment, error) {
+	v := p.v
 	claim, err := v.claimNow(ctx)
 	if err != nil {
 		return nil, err
@@ -192,7 +197,16 @@ func (v *Volume) openView(ctx context.Context) (*volume.View, error) {
 	if root == nil {
 		return nil, errors.New("the volume has no root to begin with")
 	}
-	return volume.OpenView(ctx, *root, v.size.Load(), volume.Options{Store: v.opts.Store, Cache: v.opts.Cache, Logger: v.log})
+	if m := p.from.Load(); m != nil && m.root == *root {
+		return m, nil
+	}
+	view, err := volume.OpenView(ctx, *root, v.size.Load(), volume.Options{Store: v.opts.Store, Cache: v.opts.Cache, Logger: v.log})
+	if err != nil {
+		return nil, err
+	}
+	m := &moment{view, *root}
+	p.from.Store(m)
+	return m, nil
 }
 
 // fillers is how many chunks are fetched at once in the background.

@@ -99,6 +99,8 @@ func Open(ctx context.Context, id uuid.UUID, opts Options, force bool) (*Volume,
 		opts: opts, log: opts.Logger, id: id, dir: filepath.Join(opts.Dir, id.String()),
 		cutting: make(chan struct{}, 1), claimed: make(chan struct{}),
 	}
+	// The first flush syncs in any case: it is also for what a process that died has acknowledged.
+	v.sync.writes.Store(1)
 	if err := v.open(ctx, force); err != nil {
 		return nil, fmt.Errorf("attaching a stored volume: %w", errors.Join(err, v.closeFiles()))
 	}

@@ -74,9 +74,6 @@ func (c *Cut) finish(ctx context.Context) (root blockmap.Root, err error) {
 	}
 	c.ended = true
 	v.stats.roots.Add(1)
-	if v.present != nil {
-		v.present.view.Store(nil) // what the older root names may be garbage soon
-	}
 	return root, nil
 }
 
