@@ -64,7 +64,7 @@ func newestSegment(t *testing.T, dir string) (name string, found *segment.Recove
 		defer func() { _ = f.Close() }()
 		h, err := segment.ReadHeader(f)
 		if err != nil || found != nil && h.ID < found.Header.ID {
-			return nil //nolint:nilerr // a file that is not in use
+			return nil // a file that is not in use
 		}
 		r, err := segment.Recover(f, h.ID)
 		if err == nil && len(r.Records) > 0 {
