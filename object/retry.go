@@ -219,6 +219,7 @@ func (r *Retrier) pause(ctx context.Context, op Op, key string, attempt int, err
 		r.opts.Logger.WarnContext(ctx, "object store fails, trying again",
 			"op", op, "key", key, "attempt", attempt+1, "delay", delay, "err", err)
 	}
+	tell(ctx, err, time.Now().Add(delay))
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	select {

@@ -50,7 +50,7 @@ func (s *Store) GetRange(ctx context.Context, key string, off, n int64) ([]byte,
 	}
 	a, err := newAnswer(out)
 	if err != nil {
-		return fail(err, false)
+		return fail(err, errors.Is(err, errCut))
 	}
 	skip, size, err := a.locate(off, n)
 	if err != nil {
@@ -105,6 +105,9 @@ type answer struct {
 	total int64 // size of the object
 }
 
+// errCut says that something on the way has made an answer shorter.
+var errCut = errors.New("not the whole answer")
+
 func newAnswer(out *s3.GetObjectOutput) (answer, error) {
 	resp, ok := awsmiddleware.GetRawResponse(out.ResultMetadata).(*smithyhttp.Response)
 	if !ok {
@@ -123,7 +126,7 @@ func newAnswer(out *s3.GetObjectOutput) (answer, error) {
 			return answer{}, err
 		}
 		if end-start != size {
-			return answer{}, fmt.Errorf("Content-Range %d-%d with a Content-Length of %d", start, end-1, size)
+			return answer{}, fmt.Errorf("%w: Content-Range %d-%d with a Content-Length of %d", errCut, start, end-1, size)
 		}
 		return answer{start: start, size: size, total: total}, nil
 	default:
