@@ -16,11 +16,18 @@ func (v *volumes) Authorize(initiator, targetName string, remote net.Addr) (logi
 		return v.authorizeDiscovery(initiator, local)
 	}
 	e := v.byTarget(targetName)
+	if head := v.standingFor(targetName); e == nil && head != nil {
+		credentials, err := v.access.of(head.ID).admit(initiator, local)
+		return login.Access{CHAP: credentials, TargetAlias: head.Name}, err
+	}
 	if e == nil {
 		return login.Access{}, login.Refuse(pdu.LoginNotFound, "there is no volume for target %s", targetName)
 	}
 	if err := v.notImported(e); err != nil {
 		return login.Access{}, err
+	}
+	if lease := leaseOf(e.vol); lease != nil && !lease.Held() {
+		return login.Access{}, login.Refuse(pdu.LoginUnavailable, "the volume's lease has run out: this gateway has lost touch with the bucket, or the volume")
 	}
 	credentials, err := v.access.of(e.head.ID).admit(initiator, local)
 	return login.Access{CHAP: credentials, TargetAlias: e.head.Name}, err

@@ -30,7 +30,20 @@ type Config struct {
 	// InitiatorTimeout is how long an initiator may be silent; half of that after, it is asked
 	// for a sign of life.
 	InitiatorTimeout time.Duration `yaml:"initiator-timeout"`
-	LogLevel         slog.Level    `yaml:"log-level"`
+	// Peer mirrors what volumes with the durability "peer" have not uploaded; PeerListen is where this gateway mirrors for others, up to
+	// MirrorSize. Both sides prove who they are with a certificate of one authority.
+	Peer       string   `yaml:"peer"`
+	PeerListen string   `yaml:"peer-listen"`
+	PeerCert   string   `yaml:"peer-cert"`
+	PeerKey    string   `yaml:"peer-key"`
+	PeerCA     string   `yaml:"peer-ca"`
+	MirrorSize api.Size `yaml:"mirror-size"`
+	// Group, unless it is empty, makes the ownership of volumes a lease of a term, so that a gateway that stands by for the
+	// group may take them over; see standby.
+	Group      string        `yaml:"group"`
+	StandbyFor string        `yaml:"standby-for"`
+	Lease      time.Duration `yaml:"lease"`
+	LogLevel   slog.Level    `yaml:"log-level"`
 
 	Version string `yaml:"-"` // of the program, to be shown
 }
@@ -45,6 +58,8 @@ func DefaultConfig() Config {
 		DrainTimeout: 20 * time.Second,
 
 		InitiatorTimeout: 60 * time.Second,
+		Lease:            15 * time.Second,
+		MirrorSize:       10 * api.GiB,
 		LogLevel:         slog.LevelInfo,
 	}
 }
@@ -55,6 +70,7 @@ const (
 	minCache        = 64 * api.MiB
 
 	minInitiatorTimeout = 5 * time.Second
+	minLease            = 3 * time.Second
 )
 
 // Validate completes c (an empty store is a directory in the data directory) and returns
@@ -99,7 +115,49 @@ func (c *Config) Validate() error {
 	if c.InitiatorTimeout < minInitiatorTimeout {
 		bad("initiator-timeout is %s: it must be at least %s, or busy initiators would be disconnected", c.InitiatorTimeout, minInitiatorTimeout)
 	}
+	c.validatePeer(bad)
+	if c.Group == "" {
+		c.Group = c.StandbyFor // what it takes over is to be taken over from it, too
+	}
+	for _, group := range []string{c.Group, c.StandbyFor} {
+		if err := api.CheckName(group); group != "" && err != nil {
+			bad("group: %w", err)
+		}
+	}
+	if c.Lease < minLease || c.Lease%time.Second != 0 {
+		bad("lease is %s: it must be whole seconds and at least %s", c.Lease, minLease)
+	}
 	return errors.Join(problems...)
+}
+
+func (c *Config) validatePeer(bad func(format string, args ...any)) {
+	if c.Peer == "" && c.PeerListen == "" {
+		return
+	}
+	if c.Peer != "" {
+		if _, _, err := net.SplitHostPort(c.Peer); err != nil {
+			bad("peer: address %q is not HOST:PORT", c.Peer)
+		}
+	}
+	if c.PeerListen != "" {
+		if err := checkAddress(c.PeerListen); err != nil {
+			bad("peer-listen: %w: write for example 10.0.0.1:3262", err)
+		}
+	}
+	if c.PeerCert == "" || c.PeerKey == "" || c.PeerCA == "" {
+		bad("peers prove who they are by TLS certificates: set peer-cert, peer-key and peer-ca to PEM files")
+	}
+	if c.MirrorSize < minUploadBuffer {
+		bad("mirror-size is %s: it must be at least %s", c.MirrorSize, minUploadBuffer)
+	}
+}
+
+// leaseTerm returns the term of the ownership of volumes; zero: it does not end by itself.
+func (c *Config) leaseTerm() time.Duration {
+	if c.Group == "" {
+		return 0
+	}
+	return c.Lease
 }
 
 // checkAddress also refuses names, which might resolve to anything later.

@@ -46,6 +46,8 @@ func TestEverySettingEverywhere(t *testing.T) {
 	values := map[string]string{
 		"data-dir": "/somewhere", "store": "file:///objects", "iscsi-listen": "127.0.0.1:1", "api-listen": "127.0.0.1:2",
 		"token-file": "/token", "upload-buffer": "3GiB", "cache": "5GiB", "drain-timeout": "7s", "initiator-timeout": "9s", "log-level": "debug",
+		"peer": "gw2:3262", "peer-listen": "127.0.0.1:3", "peer-cert": "/cert", "peer-key": "/key", "peer-ca": "/ca", "mirror-size": "2GiB",
+		"group": "g", "standby-for": "h", "lease": "4s",
 	}
 	var lines strings.Builder
 	env := map[string]string{}

@@ -34,10 +34,37 @@ func openDataDir(path string) (*dataDir, error) {
 	if err := d.take(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
+	if err := d.checkPlace(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
 	if d.id, err = gatewayID(path); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return d, nil
+}
+
+// checkPlace refuses a copy of a data directory: who has the original would serve the same volumes, as the same gateway. What a copy
+// cannot have of it is the inode of the lock.
+func (d *dataDir) checkPlace() error {
+	var st unix.Statx_t
+	if err := unix.Statx(int(d.lock.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_BTIME, &st); err != nil {
+		return fmt.Errorf("looking at the lock of the data directory: %w", err)
+	}
+	here := fmt.Sprintf("%d %d.%09d\n", st.Ino, st.Btime.Sec, st.Btime.Nsec) // zero where there are no times of birth
+	path := d.join("place")
+	was, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := replaceFile(path, []byte(here)); err != nil {
+			return fmt.Errorf("noting the place of the data directory: %w", err)
+		}
+	case err != nil:
+		return fmt.Errorf("reading the place of the data directory: %w", err)
+	case string(was) != here:
+		return fmt.Errorf("the data directory %s is a copy: two gateways with one identity would fight over their volumes. If the original is gone "+
+			"or never runs again, remove %s and start again; to have another gateway, start with an empty --data-dir", d.path, path)
+	}
+	return nil
 }
 
 // take locks the file and writes our process ID into it, for the one who is refused.

@@ -57,3 +57,41 @@ func TestDamagedIdentityIsNoNewOne(t *testing.T) {
 		_ = dir.close()
 	}
 }
+
+// TestCopyOfADataDirIsRefused copies a data directory, as a backup or a cloned machine does, and moves it.
+func TestCopyOfADataDirIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data")
+	original, err := openDataDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(copied, os.DirFS(path)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = openDataDir(copied)
+	if err == nil || !strings.Contains(err.Error(), filepath.Join(copied, "place")) {
+		t.Fatalf("a copy is let in, or not told what to do: %v", err)
+	}
+	if err := os.Remove(filepath.Join(copied, "place")); err != nil {
+		t.Fatal(err)
+	}
+	adopted, err := openDataDir(copied)
+	if err != nil {
+		t.Fatalf("a copy that was declared to be the original: %v", err)
+	}
+	_ = adopted.close()
+
+	if err := original.close(); err != nil {
+		t.Fatal(err)
+	}
+	moved := path + "-moved"
+	if err := os.Rename(path, moved); err != nil {
+		t.Fatal(err)
+	}
+	again, err := openDataDir(moved)
+	if err != nil {
+		t.Fatalf("a directory that was moved: %v", err)
+	}
+	_ = again.close()
+}

@@ -29,6 +29,9 @@ func (v *volumes) describe(e *entry) *api.Volume {
 	shown.Owner = nil
 	shown.Path, shown.Changed, shown.Missing = st.Path, st.Changed, st.Missing
 	shown.Queued, shown.QueuedSegments, shown.UploadError = st.Queued, st.Segments, st.UploadError
+	for _, w := range st.Waiting {
+		shown.Waiting = append(shown.Waiting, describeWaiting(w))
+	}
 	if !st.Oldest.IsZero() {
 		shown.OldestQueued = new(st.Oldest.UTC())
 	}
@@ -36,6 +39,10 @@ func (v *volumes) describe(e *entry) *api.Volume {
 		ReadBytes: st.ReadBytes, WriteBytes: st.WriteBytes, ReadOps: st.ReadOps, WriteOps: st.WriteOps, Flushes: st.Flushes,
 		UploadedBytes: st.UploadedBytes, UploadedSegments: st.UploadedSegments, ChecksumErrors: st.ChecksumErrors, Roots: st.Roots,
 	}
+	if lease := leaseOf(e.vol); lease != nil {
+		shown.Lease = &api.Lease{Group: st.Group, Term: lease.Term().Seconds(), Held: lease.Held()}
+	}
+	shown.Takeover, shown.Durability, shown.WriteThrough = describeTakeover(st.Takeover), string(st.Durability), e.head.WriteThrough
 	if note, unfinished := v.imports.of(e.head.ID); unfinished {
 		shown.Import = &note.Done
 	}
@@ -68,7 +75,7 @@ func (v *volumes) describeHead(head *volume.Head) *api.Volume {
 	shown := &api.Volume{
 		Name: head.Name, ID: head.ID.String(), Mode: string(head.Mode), Size: head.Size, Created: head.Created, Epoch: head.Epoch,
 		IQN: api.IQN(head.Name), Portal: v.portal(), Sessions: []api.Session{}, Access: v.access.of(head.ID).show(),
-		Space: v.space(head.ID),
+		Space: v.space(head.ID), Takeover: describeTakeover(head.Takeover),
 	}
 	if o := head.Origin; o != nil {
 		shown.Origin = &api.Origin{Volume: o.Volume, Time: o.Time}
@@ -77,6 +84,21 @@ func (v *volumes) describeHead(head *volume.Head) *api.Volume {
 		}
 	}
 	return shown
+}
+
+func describeWaiting(w volume.Waiting) api.Waiting {
+	shown := api.Waiting{Work: string(w.Work), Error: w.Error, Since: w.Since.UTC()}
+	if !w.Next.IsZero() {
+		shown.Next = new(w.Next.UTC())
+	}
+	return shown
+}
+
+func describeTakeover(t *volume.Takeover) *api.Takeover {
+	if t == nil {
+		return nil
+	}
+	return &api.Takeover{Time: t.Time, Gateway: t.Gateway, Host: t.Host, Renewed: t.Renewed, Queued: t.Queued}
 }
 
 func describeSession(s target.SessionInfo) api.Session {

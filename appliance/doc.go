@@ -6,7 +6,7 @@
 // Each line needs those above it. A gateway opens from top to bottom, and closes from
 // bottom to top; if one step fails, those before it are closed again.
 //
-//	data directory   made, and locked: one daemon each; gateway.id is the identity
+//	data directory   made, and locked: one daemon each; gateway.id is the identity; a copy is refused
 //	access           access.json: access lists and CHAP secrets (mode 0600)
 //	object store     opened, and probed for conditional writes; then Count, Retry, Limit
 //	index            badger
@@ -19,7 +19,8 @@
 //
 // A gateway that is told to stop first closes the API and the portal, asks initiators to log
 // out, answers what is in flight, then makes all that was accepted durable on local disk. It
-// does not wait for the bucket: what is not uploaded is uploaded after the next start.
+// does not wait for the bucket: what is not uploaded is uploaded after the next start. In a group it does wait, for as long as
+// initiators have to log out: a standby may serve the volumes before that start.
 //
 // # Who may log in
 //
@@ -44,4 +45,8 @@
 // The bucket says which gateway serves a volume. At start a gateway attaches those that are
 // its own. One that cannot be attached does not keep the others from being served: it is
 // shown as failed, and "volume attach" tries again.
+//
+// In a group the ownership is a lease (volume.Lease): leasedVolume lets no I/O pass when it has run out, and the fence ends the
+// sessions, so that initiators try another path. A standby reads the heads of its group every second, shows initiators the path that the
+// volume will have (standbyDisk), and takes over what has been silent for longer than the lease. docs/FAILOVER.md is for those who run it.
 package appliance

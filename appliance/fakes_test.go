@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ const (
 
 // fakeBucket is a catalogue in memory.
 type fakeBucket struct {
+	mu      sync.Mutex // held by who looks while a standby does
 	heads   map[string]*volume.Head
 	openErr error // of the next Open
 	opened  map[string]*fakeVolume
@@ -54,7 +56,13 @@ func (b *fakeBucket) Find(_ context.Context, name string) (*volume.Head, error) 
 }
 
 func (b *fakeBucket) List(context.Context) ([]*volume.Head, error) {
-	return slices.SortedFunc(maps.Values(b.heads), func(a, c *volume.Head) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	heads := map[string]*volume.Head{}
+	for name, h := range b.heads {
+		heads[name] = new(*h)
+	}
+	return slices.SortedFunc(maps.Values(heads), func(a, c *volume.Head) int {
 		if a.Name < c.Name {
 			return -1
 		}
@@ -102,6 +110,15 @@ func (b *fakeBucket) Open(_ context.Context, head *volume.Head, force bool) (ser
 	return nil, volume.ErrNotFound
 }
 
+func (b *fakeBucket) TakeOver(ctx context.Context, head *volume.Head) (servedVolume, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now := b.heads[head.Name]; now == nil || now.Nonce != head.Nonce {
+		return nil, fmt.Errorf("taking over: %w", volume.ErrOwned)
+	}
+	return b.Open(ctx, head, true)
+}
+
 // fakeVolume remembers what was done to it.
 type fakeVolume struct {
 	sbc.Disk // no I/O here
@@ -138,9 +155,14 @@ type fakeExports struct {
 	exported map[string]sbc.Disk
 	sessions map[string][]target.SessionInfo
 	grown    []string
+	stale    map[uuid.UUID]bool // volumes of which something is kept that others may have changed
 }
 
-func (x *fakeExports) Export(name string, _ uuid.UUID, disk sbc.Disk) error {
+func (x *fakeExports) Export(head *volume.Head, disk sbc.Disk) error {
+	name := head.Name
+	if _, standby := disk.(standbyDisk); !standby && x.stale[head.ID] {
+		return errors.New("what was kept by an earlier serving is still there")
+	}
 	if x.exported[name] != nil {
 		return errors.New("it is exported")
 	}
@@ -157,7 +179,7 @@ func (x *fakeExports) Withdraw(_ context.Context, name string) error {
 	return nil
 }
 
-func (x *fakeExports) Forget(uuid.UUID) error { return nil }
+func (x *fakeExports) Forget(id uuid.UUID) error { delete(x.stale, id); return nil }
 
 func (x *fakeExports) Grown(name string)                         { x.grown = append(x.grown, name) }
 func (x *fakeExports) Sessions(name string) []target.SessionInfo { return x.sessions[name] }
@@ -201,7 +223,7 @@ func newFixture(t *testing.T) *fixture {
 	}
 	f.volumes = &volumes{
 		log: slog.New(slog.DiscardHandler), gateway: uuid.MustParse(thisGateway), portal: func() string { return "127.0.0.1:3260" },
-		bucket: f.fakes, exports: f.targets, access: rules, imports: notes, deleted: func() {}, own: map[string]*entry{}, busy: map[string]struct{}{}, space: (&collector{}).space, resized: func(int) {},
+		bucket: f.fakes, exports: f.targets, access: rules, imports: notes, deleted: func() {}, own: map[string]*entry{}, standing: map[string]*volume.Head{}, busy: map[string]struct{}{}, space: (&collector{}).space, resized: func(int) {},
 	}
 	return f
 }

@@ -49,14 +49,17 @@ type Gateway struct {
 	db      *badger.DB
 	cache   *cache.Cache
 	buffer  *volume.Buffer
+	peering *peering
 	garbage *collector
 	server  *target.Server
 	address net.Addr // of the portal
 	api     *listeners
 
 	// orphans are the stored volumes to be served although the object store could not be reached at the start.
-	orphans []*volume.Head
-	rejoins background
+	orphans  []*volume.Head
+	rejoins  background
+	standby  *standby
+	standbys background
 
 	failed chan error // a part that ended by itself
 }
@@ -120,8 +123,9 @@ func (g *Gateway) stages() []stage {
 		{"object store", g.openStore, func(context.Context) error { return g.raw.Close() }},
 		{"index", g.openIndex, func(context.Context) error { return g.db.Close() }},
 		{"cache", g.openCache, func(context.Context) error { return g.cache.Close() }},
+		{"peers", g.openPeers, func(ctx context.Context) error { return g.peering.close(ctx) }},
 		{"iSCSI server", g.openServer, nil},
-		{"volumes", g.openVolumes, func(ctx context.Context) error { g.rejoins.end(); g.hydrations.end(); return g.closeAll(ctx) }},
+		{"volumes", g.openVolumes, func(ctx context.Context) error { return g.closeVolumes(ctx) }},
 		{"snapshots", g.openSnapshots, g.closeSnapshots},
 		{"portal", g.openPortal, g.closePortal},
 		{"API", g.openAPI, g.closeAPI},
@@ -142,7 +146,7 @@ func (g *Gateway) openDataDir(context.Context) (err error) {
 	}
 	g.volumes = &volumes{
 		log: g.log, gateway: g.dir.id, portal: g.portalAddress, access: rules, imports: notes,
-		own: map[string]*entry{}, busy: map[string]struct{}{}, space: func(uuid.UUID) *api.Space { return nil }, resized: tuneMemory,
+		own: map[string]*entry{}, standing: map[string]*volume.Head{}, busy: map[string]struct{}{}, space: func(uuid.UUID) *api.Space { return nil }, resized: tuneMemory,
 	}
 	return nil
 }
@@ -176,14 +180,8 @@ func (g *Gateway) openStore(ctx context.Context) (err error) {
 	return nil
 }
 
-// openIndex opens the index. One that is damaged is not thrown away here: what is not in
-// the bucket yet could be.
 func (g *Gateway) openIndex(context.Context) (err error) {
-	path := g.dir.join("index")
-	g.db, err = blockmap.OpenDB(path, g.log)
-	if errors.Is(err, blockmap.ErrCorrupt) {
-		return fmt.Errorf("%w: move %s away and start again; it is made anew from the local segments and the bucket", err, path)
-	}
+	g.db, err = blockmap.OpenAnew(g.dir.join("index"), g.log)
 	return err
 }
 
@@ -213,12 +211,17 @@ func (g *Gateway) checkSpace() {
 	}
 }
 
+func (g *Gateway) openPeers(ctx context.Context) (err error) {
+	g.peering, err = openPeering(ctx, g.cfg, g.dir.join("mirror"), g.log, g.fail)
+	return err
+}
+
 func (g *Gateway) openServer(context.Context) error {
 	g.server = target.New(target.Options{
 		Authorizer: g.volumes, Logger: g.log,
 		Limits: target.Limits{PingAfter: g.cfg.InitiatorTimeout / 2},
 	})
-	g.exports = newTargets(g.server, g.dir.join("reservations"), g.dir.join("modes"), g.access, g.log)
+	g.exports = newTargets(g.server, g.dir.path, g.access, g.log)
 	return nil
 }
 
@@ -237,13 +240,28 @@ func (g *Gateway) openVolumes(ctx context.Context) error {
 	if err := g.checkPortal(g.cfg.ISCSIListen); err != nil {
 		return errors.Join(err, g.closeAll(ctx))
 	}
+	g.standby = newStandby(g.volumes, g.cfg.StandbyFor, func(ctx context.Context, id uuid.UUID) (*volume.Head, error) {
+		return volume.HeadOf(ctx, g.store, id)
+	}, g.log)
+	if g.cfg.Group != "" {
+		g.standbys.start(g.standby.run) //nolint:contextcheck // in the background
+	}
 	return nil
+}
+
+func (g *Gateway) closeVolumes(ctx context.Context) error {
+	g.rejoins.end()
+	g.standbys.end()
+	g.hydrations.end()
+	g.settle(ctx, g.cfg.DrainTimeout)
+	return g.closeAll(ctx)
 }
 
 func (g *Gateway) volumeOptions(boot string) volume.Options {
 	return volume.Options{
 		Store: g.store, DB: g.db, Cache: g.cache, Buffer: g.buffer,
 		Gateway: g.dir.id.String(), Host: g.host, Boot: boot, Codec: segment.CodecS2, Logger: g.log,
+		Lease: g.cfg.leaseTerm(), Group: g.cfg.Group, Mirror: g.peering.mirror(), Received: g.peering.store,
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"sluice/target"
 	"sluice/target/sbc"
 	"sluice/target/scsi"
+	"sluice/volume"
 )
 
 // productRevision is what disks say of themselves (SPC-4 6.6.2, product revision level).
@@ -20,36 +21,41 @@ const productRevision = "1"
 
 // targets makes disks iSCSI targets with one LUN each.
 type targets struct {
-	server       *target.Server
-	reservations string // directory of persistent reservations
-	modes        string // directory of saved mode pages
-	access       *access
-	tokens       *sbc.Tokens
-	log          *slog.Logger
+	server *target.Server
+	dir    string // where what initiators ask to keep is kept
+	access *access
+	tokens *sbc.Tokens
+	log    *slog.Logger
 
 	mu    sync.Mutex
 	disks map[string]*exported // by volume
 }
 
-func newTargets(server *target.Server, reservations, modes string, rules *access, log *slog.Logger) *targets {
+func newTargets(server *target.Server, dir string, rules *access, log *slog.Logger) *targets {
 	return &targets{
-		server: server, reservations: reservations, modes: modes, access: rules, tokens: sbc.NewTokens(), log: log,
+		server: server, dir: dir, access: rules, tokens: sbc.NewTokens(), log: log,
 		disks: map[string]*exported{},
 	}
 }
 
 // Export implements exporter.
-func (t *targets) Export(name string, id uuid.UUID, disk sbc.Disk) error {
+func (t *targets) Export(head *volume.Head, disk sbc.Disk) error {
+	name, id := head.Name, head.ID
 	device, err := sbc.New(sbc.Options{
-		Disk: disk, ID: id, Target: api.IQN(name), Revision: productRevision,
-		Registry: reservationsOf(t.reservations, id), Modes: modesOf(t.modes, id), Peers: t, Tokens: t.tokens, Logger: t.log.With("volume", name),
+		Disk: disk, ID: id, Target: api.IQN(name), Revision: productRevision, WriteThrough: head.WriteThrough,
+		Registry: registryOf(disk, keptOf(t.dir, keptReservations, id)), Outlasting: leased(disk), Modes: registryOf(disk, keptOf(t.dir, keptModes, id)),
+		Peers: t, Tokens: t.tokens, Logger: t.log.With("volume", name),
 	})
 	if err != nil {
 		return fmt.Errorf("making a SCSI disk: %w", err)
 	}
+	var unit scsi.LogicalUnit = device
+	if _, ok := disk.(standbyDisk); ok {
+		unit = scsi.Standby{LogicalUnit: device}
+	}
 	err = t.server.AddTarget(target.Target{
 		Name: api.IQN(name), Alias: name,
-		LUs: map[uint64]scsi.LogicalUnit{0: device}, Other: scsi.Absent{},
+		LUs: map[uint64]scsi.LogicalUnit{0: unit}, Other: scsi.Absent{},
 	})
 	if err != nil {
 		return err
@@ -75,7 +81,7 @@ func (t *targets) Withdraw(ctx context.Context, name string) error {
 
 // Forget implements exporter.
 func (t *targets) Forget(id uuid.UUID) error {
-	return errors.Join(reservationsOf(t.reservations, id).forget(), modesOf(t.modes, id).forget())
+	return errors.Join(keptOf(t.dir, keptReservations, id).forget(), keptOf(t.dir, keptModes, id).forget())
 }
 
 // Grown implements exporter.

@@ -29,6 +29,7 @@ type cut interface {
 	Size() int64
 	Progress() (done, total int64)
 	Finish(ctx context.Context) (blockmap.Root, error)
+	Confirm(ctx context.Context) error
 	Close()
 }
 
@@ -101,7 +102,7 @@ func (g *Gateway) CreateVolume(ctx context.Context, req api.CreateRequest) (*api
 	if req.Preserve {
 		return nil, api.Errorf(api.CodeInvalid, "a volume begins either as a snapshot or as what is preserved")
 	}
-	return g.restore(ctx, record, api.CloneRequest{Name: req.Name, Size: req.Size, Mode: req.Mode, Path: req.Path, Rate: req.Rate})
+	return g.restore(ctx, record, api.CloneRequest{Name: req.Name, Size: req.Size, Mode: req.Mode, Path: req.Path, Rate: req.Rate, Settings: req.Settings})
 }
 
 // restore makes a volume of a snapshot.
@@ -118,8 +119,8 @@ func (s *snapshots) restore(ctx context.Context, record *snapshot.Snapshot, req 
 		Name: req.Name, Size: size, Mode: mode, Root: &record.Root,
 		Origin: &volume.Origin{Volume: record.VolumeName, Snapshot: record.ID, Time: record.Created},
 	}
-	if mode == volume.Cached {
-		n.Window = volume.DefaultWindow
+	if err := apply(req.Settings, &n); err != nil {
+		return nil, err
 	}
 	return s.volumes.create(ctx, n, place, func() error {
 		// Deleted before the clone was in the bucket, it may be garbage already.
@@ -131,13 +132,27 @@ func (s *snapshots) restore(ctx context.Context, record *snapshot.Snapshot, req 
 // openTime bounds the wait for the bucket where a stored volume can be served without it.
 const openTime = 5 * time.Second
 
-// Open implements catalogue.
+// Open implements opener.
 func (b *bucket) Open(ctx context.Context, head *volume.Head, force bool) (servedVolume, error) {
+	return b.open(ctx, head, b.opts, force)
+}
+
+// TakeOver implements opener.
+func (b *bucket) TakeOver(ctx context.Context, head *volume.Head) (servedVolume, error) {
+	opts := b.opts
+	opts.From = head.Nonce
+	return b.open(ctx, head, opts, false)
+}
+
+func (b *bucket) open(ctx context.Context, head *volume.Head, opts volume.Options, force bool) (servedVolume, error) {
 	switch head.Mode {
 	case volume.Cached:
-		v, err := volume.Open(ctx, head.ID, b.opts, force)
+		v, err := volume.Open(ctx, head.ID, opts, force)
 		if err != nil {
 			return nil, err // not v: an interface with a nil inside is not nil
+		}
+		if v.Lease() != nil {
+			return leasedVolume{cachedVolume{v}}, nil
 		}
 		return cachedVolume{v}, nil
 	case volume.Stored:

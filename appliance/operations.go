@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/google/uuid"
+
 	"sluice/appliance/api"
 	"sluice/object"
 	"sluice/snapshot"
@@ -22,17 +24,125 @@ func (v *volumes) CreateVolume(ctx context.Context, req api.CreateRequest) (*api
 	if err := api.CheckVolumeSize(api.Size(req.Size)); err != nil {
 		return nil, api.Errorf(api.CodeInvalid, "%w", err)
 	}
-	window := volume.DefaultWindow
-	if req.Window != nil {
-		window = time.Duration(*req.Window) * time.Second
+	n := volume.New{Name: req.Name, Size: req.Size, Mode: mode}
+	if err := apply(req.Settings, &n); err != nil {
+		return nil, err
 	}
-	if window < 0 {
-		return nil, api.Errorf(api.CodeInvalid, "a recovery window cannot be negative")
+	return v.create(ctx, n, place, func() error { return nil })
+}
+
+// apply gives a new volume, whose mode is known, its settings.
+func apply(s api.Settings, n *volume.New) (err error) {
+	n.Window = volume.DefaultWindow
+	if s.Window != nil {
+		n.Window = time.Duration(*s.Window) * time.Second
 	}
-	if mode == volume.Stored { // its past is its snapshots
-		window = 0
+	if n.Window < 0 {
+		return api.Errorf(api.CodeInvalid, "a recovery window cannot be negative")
 	}
-	return v.create(ctx, volume.New{Name: req.Name, Size: req.Size, Mode: mode, Window: window}, place, func() error { return nil })
+	if n.Mode == volume.Stored { // its past is its snapshots
+		n.Window = 0
+	}
+	if s.WriteThrough && n.Mode == volume.Stored {
+		return errOnlyCached()
+	}
+	n.WriteThrough = s.WriteThrough
+	n.Durability, err = checkDurability(s.Durability, n.Mode)
+	return err
+}
+
+// checkDurability reads what flushes shall wait for.
+func checkDurability(text string, mode volume.Mode) (volume.Durability, error) {
+	d := volume.Durability(text)
+	switch {
+	case text == "":
+		return "", nil
+	case !d.Valid():
+		return "", api.Errorf(api.CodeInvalid, "there is no durability %q", text).WithHint("it is local, peer or bucket")
+	case mode == volume.Stored && d != volume.Local:
+		return "", errOnlyCached()
+	}
+	return d, nil
+}
+
+func errOnlyCached() error {
+	return api.Errorf(api.CodeInvalid, "the data of a stored volume is on this gateway: only its snapshots are in the bucket").
+		WithHint("create a cached volume")
+}
+
+// durableVolume is a volume whose flushes can wait for more than local disk.
+type durableVolume interface {
+	SetDurability(ctx context.Context, d volume.Durability, writeThrough bool) error
+}
+
+// SetDurability implements api.Volumes.
+func (v *volumes) SetDurability(ctx context.Context, name string, req api.DurabilityRequest) (*api.Volume, error) {
+	release, err := v.claim(name)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	e, err := v.attached(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	d, err := checkDurability(req.Durability, e.head.Mode)
+	if err == nil && d == "" {
+		err = api.Errorf(api.CodeInvalid, "say which durability")
+	}
+	if err != nil {
+		return nil, err
+	}
+	vol, ok := e.vol.(durableVolume)
+	if !ok {
+		if req.WriteThrough != nil && *req.WriteThrough {
+			return nil, errOnlyCached()
+		}
+		return v.describe(e), nil // it is local already
+	}
+	head := new(*e.head)
+	if head.Durability = d; req.WriteThrough != nil {
+		head.WriteThrough = *req.WriteThrough
+	}
+	set := func(ctx context.Context) error { return vol.SetDurability(ctx, d, head.WriteThrough) }
+	if head.WriteThrough == e.head.WriteThrough {
+		err = set(ctx)
+	} else {
+		err = v.exportAnew(ctx, e, head, set)
+	}
+	if err != nil {
+		return nil, explain(err)
+	}
+	e = &entry{head: head, vol: e.vol}
+	v.set(name, e)
+	v.log.InfoContext(ctx, "durability set", "volume", name, "durability", string(d), "write_through", head.WriteThrough)
+	return v.describe(e), nil
+}
+
+// exportAnew makes a change that initiators notice when they log in only: whether there is a write cache. One who believes that there is none would
+// never flush.
+func (v *volumes) exportAnew(ctx context.Context, e *entry, head *volume.Head, change func(context.Context) error) error {
+	if err := v.nobodyIn(head.Name, ""); err != nil {
+		return err
+	}
+	if err := v.exports.Withdraw(ctx, head.Name); err != nil {
+		return err
+	}
+	err := change(ctx)
+	if err != nil {
+		head = e.head
+	}
+	return errors.Join(err, v.exports.Export(head, e.vol))
+}
+
+// nobodyIn refuses what may not be done to a volume that is in use. Or is the end of the hint.
+func (v *volumes) nobodyIn(name, or string) error {
+	sessions := v.exports.Sessions(name)
+	if len(sessions) == 0 {
+		return nil
+	}
+	return api.Errorf(api.CodeConflict, "%d initiators are logged in to volume %s, the first is %s", len(sessions), name, sessions[0].Initiator).
+		WithHint("log out there (iscsiadm --mode node --targetname %s --logout)%s", api.IQN(name), or)
 }
 
 // create makes a volume and serves it. Once it is in the bucket, stands tells whether what it begins with is
@@ -152,8 +262,8 @@ func (v *volumes) AttachVolume(ctx context.Context, name string, req api.AttachR
 	if err != nil {
 		return nil, explain(err)
 	}
-	if !v.owns(head) { // others may have written to it since we did
-		if err := v.imports.forget(head.ID); err != nil {
+	if !v.owns(head) {
+		if err := v.forgetHere(head.ID); err != nil {
 			return nil, explain(err)
 		}
 	}
@@ -161,6 +271,11 @@ func (v *volumes) AttachVolume(ctx context.Context, name string, req api.AttachR
 		return nil, explain(err)
 	}
 	return v.describe(v.entry(name)), nil
+}
+
+// forgetHere drops what is kept here about a volume that others serve, or may have served since we did.
+func (v *volumes) forgetHere(id uuid.UUID) error {
+	return errors.Join(v.exports.Forget(id), v.imports.forget(id))
 }
 
 // takeDown closes a volume that has failed.
@@ -217,23 +332,24 @@ func (v *volumes) owns(head *volume.Head) bool {
 // delete it.
 func (v *volumes) giveUp(ctx context.Context, e *entry, force bool, leave func(context.Context) error) error {
 	name := e.head.Name
-	if sessions := v.exports.Sessions(name); len(sessions) > 0 && !force {
-		return api.Errorf(api.CodeConflict, "%d initiators are logged in to volume %s, the first is %s", len(sessions), name, sessions[0].Initiator).
-			WithHint("log out there (iscsiadm --mode node --targetname %s --logout), or use --force", api.IQN(name))
+	if !force {
+		if err := v.nobodyIn(name, ", or use --force"); err != nil {
+			return err
+		}
 	}
 	if err := v.exports.Withdraw(ctx, name); err != nil {
 		return explain(err)
 	}
 	if err := leave(ctx); err != nil {
 		// It is still ours, and goes on being served.
-		if xerr := v.exports.Export(name, e.head.ID, e.vol); xerr != nil {
+		if xerr := v.exports.Export(e.head, e.vol); xerr != nil {
 			err = errors.Join(err, xerr)
 		}
 		return explain(err)
 	}
 	v.set(name, nil)
 	v.log.InfoContext(ctx, "volume detached", "volume", name)
-	if err := errors.Join(v.exports.Forget(e.head.ID), v.imports.forget(e.head.ID)); err != nil {
+	if err := v.forgetHere(e.head.ID); err != nil {
 		return explain(err)
 	}
 	return nil

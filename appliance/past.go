@@ -125,8 +125,11 @@ func (v *volumes) cloneAt(ctx context.Context, source string, req api.CloneReque
 		return nil, err
 	}
 	n := volume.New{
-		Name: req.Name, Size: size, Mode: volume.Cached, Past: past, Window: volume.DefaultWindow,
+		Name: req.Name, Size: size, Mode: volume.Cached, Past: past,
 		Origin: &volume.Origin{Volume: head.Name, Time: past.Time},
+	}
+	if err := apply(req.Settings, &n); err != nil {
+		return nil, err
 	}
 	return v.create(ctx, n, place, func() error {
 		// Forgotten before the clone was in the bucket, it may be garbage already.

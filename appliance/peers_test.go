@@ -8,6 +8,7 @@ import (
 
 	"sluice/target"
 	"sluice/target/sbc"
+	"sluice/volume"
 )
 
 // TestTrust: a copy reaches another volume only for an initiator that has shown at its own what the
@@ -50,10 +51,10 @@ func TestPeers(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	exports := newTargets(target.New(target.Options{Logger: log}), t.TempDir(), t.TempDir(), rules, log)
+	exports := newTargets(target.New(target.Options{Logger: log}), t.TempDir(), rules, log)
 	ids := map[string]uuid.UUID{"one": uuid.New(), "two": uuid.New()}
 	for name, id := range ids {
-		if err := exports.Export(name, id, emptyDisk{}); err != nil {
+		if err := exports.Export(&volume.Head{Name: name, ID: id}, emptyDisk{}); err != nil {
 			t.Fatal(err)
 		}
 	}

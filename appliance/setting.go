@@ -49,6 +49,15 @@ func (c *Config) Settings() []Setting {
 		{"cache", "local space for copies of what is in the bucket", &c.Cache},
 		{"drain-timeout", "how long initiators have to log out when the gateway stops", (*duration)(&c.DrainTimeout)},
 		{"initiator-timeout", "after what silence an initiator is disconnected; half of that after, it is asked for a sign of life", (*duration)(&c.InitiatorTimeout)},
+		{"peer", "gateway that mirrors what volumes with the durability peer have not uploaded", &named{(*text)(&c.Peer), "HOST:PORT"}},
+		{"peer-listen", "address where this gateway mirrors for others", &named{(*text)(&c.PeerListen), "ADDR"}},
+		{"peer-cert", "PEM file with this gateway's certificate, for both sides of peering", (*text)(&c.PeerCert)},
+		{"peer-key", "PEM file with the key of peer-cert", (*text)(&c.PeerKey)},
+		{"peer-ca", "PEM file with the authority whose certificates peers have", (*text)(&c.PeerCA)},
+		{"mirror-size", "local space for what peers mirror here", &c.MirrorSize},
+		{"group", "name of a group of gateways: the volumes served here are leased, and a standby of the group takes them over", &named{(*text)(&c.Group), "NAME"}},
+		{"standby-for", "group whose volumes to take over from gateways that give no sign of life; implies --group", &named{(*text)(&c.StandbyFor), "NAME"}},
+		{"lease", "with a group: how long after its last sign of life in the bucket a gateway goes on serving; a standby waits a fifth longer", (*duration)(&c.Lease)},
 		{"log-level", "debug, info, warn or error", &marshalled{&c.LogLevel, "LEVEL"}},
 	}
 }

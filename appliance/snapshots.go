@@ -155,10 +155,7 @@ func (s *snapshots) run(j *job) {
 	began := time.Now()
 	root, err := s.finish(ctx, j)
 	if err == nil {
-		record := j.record
-		record.Root = root
-		_, record.Uploaded = j.cut.Progress()
-		err = s.catalogue.Put(ctx, &record)
+		err = s.keep(ctx, j, root)
 	}
 	j.cut.Close() // only now may the volume's next root replace this one
 	if err != nil {
@@ -183,20 +180,56 @@ func (s *snapshots) untilStopped() (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
-// finish waits for the root. It tries again as long as the volume is served.
-func (s *snapshots) finish(ctx context.Context, j *job) (blockmap.Root, error) {
+// finish waits for the root. It tries again as long as the volume is served and the cut can be finished.
+func (s *snapshots) finish(ctx context.Context, j *job) (root blockmap.Root, err error) {
+	err = s.insist(ctx, j, func() (err error) {
+		root, err = j.cut.Finish(ctx)
+		return err
+	})
+	return root, err
+}
+
+// keep notes the snapshot in the bucket. If another gateway has taken the volume over since the root was published, and published a newer one,
+// the root may have been collected before anybody could know that it is needed: so the record stays only if the volume is still ours
+// when it is there.
+func (s *snapshots) keep(ctx context.Context, j *job, root blockmap.Root) error {
+	record := j.record
+	record.Root = root
+	_, record.Uploaded = j.cut.Progress()
+	if err := s.catalogue.Put(ctx, &record); err != nil {
+		return err
+	}
+	err := s.insist(ctx, j, func() error { return j.cut.Confirm(ctx) })
+	if err != nil && ctx.Err() == nil {
+		err = errors.Join(err, s.catalogue.Delete(ctx, record.ID))
+	}
+	return err
+}
+
+// insist tries until it succeeds, the gateway stops, or an error stays.
+func (s *snapshots) insist(ctx context.Context, j *job, try func() error) error {
 	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
-		root, err := j.cut.Finish(ctx)
-		if err == nil || ctx.Err() != nil || errors.Is(err, volume.ErrClosed) || errors.Is(err, volume.ErrLost) || errors.Is(err, blockmap.ErrSuperseded) {
-			return root, err
+		err := try()
+		if err == nil || ctx.Err() != nil || final(err) {
+			return err
 		}
 		s.log.Warn("snapshot is delayed; it will be tried again", "volume", j.record.VolumeName, "snapshot", j.record.ID, "error", err)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return root, err
+			return err
 		}
 	}
+}
+
+// final tells whether an error stays, however often one tries.
+func final(err error) bool {
+	for _, stays := range []error{volume.ErrAborted, volume.ErrClosed, volume.ErrLost, volume.ErrNotFound, blockmap.ErrSuperseded} {
+		if errors.Is(err, stays) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *snapshots) end(j *job) {

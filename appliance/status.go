@@ -33,6 +33,7 @@ func (g *Gateway) Status(context.Context) (*api.Status, error) {
 	g.describeStore(s)
 	s.Collection = g.garbage.status()
 	s.Schedules = g.scheduleStatus()
+	s.Standby = g.standby.status()
 	return s, nil
 }
 

@@ -34,6 +34,8 @@ type catalogue interface {
 // opener serves volumes; see volume.Open and package stored.
 type opener interface {
 	Open(ctx context.Context, head *volume.Head, force bool) (servedVolume, error)
+	// TakeOver opens a volume that another gateway owns, if its head is still this one.
+	TakeOver(ctx context.Context, head *volume.Head) (servedVolume, error)
 	// Place notes where the data of a new stored volume is to be, and Unplace removes what is here of one.
 	Place(id uuid.UUID, p stored.Placement) error
 	Unplace(id uuid.UUID) error
@@ -63,8 +65,8 @@ type attachment interface {
 
 // exporter makes volumes reachable by initiators.
 type exporter interface {
-	// Export adds a target for a disk.
-	Export(name string, id uuid.UUID, disk sbc.Disk) error
+	// Export adds a target for the disk of a volume.
+	Export(head *volume.Head, disk sbc.Disk) error
 	// Withdraw removes it. When it returns, nothing uses the disk any more.
 	Withdraw(ctx context.Context, name string) error
 	// Forget drops what is kept here about a disk that leaves this gateway.
@@ -110,9 +112,10 @@ type volumes struct {
 	// resized is called with the number of volumes when it may have changed.
 	resized func(volumes int)
 
-	mu   sync.Mutex
-	own  map[string]*entry   // by name
-	busy map[string]struct{} // names that an operation works on
+	mu       sync.Mutex
+	own      map[string]*entry       // by name
+	standing map[string]*volume.Head // that another gateway serves and this one stands by for
+	busy     map[string]struct{}     // names that an operation works on
 }
 
 // claim makes the caller the only one who works on a volume until it calls release.
@@ -168,11 +171,18 @@ func (v *volumes) byTarget(targetName string) *entry {
 
 // attach opens a volume and makes it reachable. The caller has claimed its name.
 func (v *volumes) attach(ctx context.Context, head *volume.Head, force bool) error {
-	vol, err := v.bucket.Open(ctx, head, force)
+	return v.attachBy(ctx, head, func() (servedVolume, error) { return v.bucket.Open(ctx, head, force) })
+}
+
+func (v *volumes) attachBy(ctx context.Context, head *volume.Head, open func() (servedVolume, error)) error {
+	if err := v.standDown(ctx, head.Name); err != nil {
+		return err
+	}
+	vol, err := open()
 	if err != nil {
 		return err
 	}
-	if err := v.exports.Export(head.Name, head.ID, vol); err != nil {
+	if err := v.exports.Export(head, vol); err != nil {
 		return errors.Join(fmt.Errorf("exporting volume %s: %w", head.Name, err), vol.Close())
 	}
 	v.set(head.Name, &entry{head: head, vol: vol})
@@ -208,6 +218,26 @@ func (v *volumes) attachOwn(ctx context.Context) error {
 		})
 	}
 	return group.Wait()
+}
+
+// settle has the leased volumes upload what they have: while this gateway is stopped another one may take them over.
+func (v *volumes) settle(ctx context.Context, patience time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var settling sync.WaitGroup
+	for _, e := range v.serving() {
+		vol, ok := e.vol.(leasedVolume)
+		if !ok || e.failure() != "" {
+			continue
+		}
+		settling.Go(func() {
+			if err := vol.Settle(ctx); err != nil {
+				v.log.Warn("not all of the volume is in the bucket: a gateway that takes it over misses the rest",
+					"volume", e.head.Name, "queued_bytes", vol.Stats().Queued, "error", err)
+			}
+		})
+	}
+	settling.Wait()
 }
 
 // closeAll makes what all volumes accepted durable on local disk.

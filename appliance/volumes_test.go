@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
 	"sluice/appliance/api"
 	"sluice/object"
@@ -140,6 +141,7 @@ func TestOtherGateway(t *testing.T) {
 		t.Fatal(err)
 	}
 	head.Owner = &volume.Owner{Gateway: otherGateway, Host: "there"}
+	f.targets.stale = map[uuid.UUID]bool{head.ID: true}
 	list, err := f.ListVolumes(ctx)
 	if err != nil || len(list) != 1 || list[0].State != api.StateElsewhere || list[0].Owner.Host != "there" {
 		t.Errorf("listed as %+v, %v", list, err)

@@ -136,6 +136,15 @@ func (c *Cache) Acquire(id segment.ID) *Segment { return c.table.acquire(id) }
 // makes it valid; when Create returns, that survives a loss of power. The segment stays
 // until Sent, and is returned with a reference. An ID that is here already is an error.
 func (c *Cache) Create(id segment.ID, volume [16]byte, init func(*os.File) error) (*Segment, error) {
+	for {
+		s, err := c.create(id, volume, init)
+		if !errors.Is(err, syscall.ENOSPC) || !c.makeRoom() {
+			return s, err
+		}
+	}
+}
+
+func (c *Cache) create(id segment.ID, volume [16]byte, init func(*os.File) error) (*Segment, error) {
 	f, err := c.createFile(id)
 	if err != nil {
 		return nil, fmt.Errorf("creating segment %s: %w", id, err)
@@ -217,6 +226,7 @@ func (c *Cache) Discard(ids ...segment.ID) error {
 	var err error
 	for _, id := range ids {
 		err = errors.Join(err, c.drop(id))
+		c.headers.Remove(id)
 	}
 	return err
 }

@@ -50,6 +50,28 @@ func (c *Cache) evict() {
 	}
 }
 
+// makeRoom gives room on a full disk back, though the budget may not ask for it: a spare file, or the copy that would be evicted next. It
+// reports whether there was any.
+func (c *Cache) makeRoom() bool {
+	c.files.Lock()
+	defer c.files.Unlock()
+	if spare := c.takeSpare(); spare != "" {
+		return os.Remove(spare) == nil
+	}
+	c.mu.Lock()
+	id, ok := c.queue.victim()
+	c.mu.Unlock()
+	if !ok {
+		return false
+	}
+	c.evicted.Add(1)
+	if err := c.drop(id); err != nil {
+		c.opts.Logger.Warn("evicting, since the disk is full", "error", err)
+		return false
+	}
+	return true
+}
+
 func (c *Cache) over() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

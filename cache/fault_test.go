@@ -202,3 +202,25 @@ func TestStress(t *testing.T) {
 	}
 	e.check()
 }
+
+// An object that is damaged on its way, once or twice, is asked for again; one that stays damaged is not asked for for ever.
+func TestDamagedOnItsWay(t *testing.T) {
+	for damaged := 1; damaged <= 3; damaged++ {
+		e := newEnv(t, 1<<30)
+		e.store(1, 1)
+		gets := 0
+		e.fault = func(c object.Call) object.Outcome {
+			if c.Op != object.OpGetRange {
+				return object.Outcome{}
+			}
+			if gets++; gets <= damaged {
+				return object.Outcome{Mutate: object.FlipBit(100 * 8)}
+			}
+			return object.Outcome{}
+		}
+		err := e.read(1, 0, testBlocks)
+		if (err == nil) != (damaged < 3) || errors.Is(err, errWrong) {
+			t.Errorf("damaged %d times: %v", damaged, err)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"sluice/volume/segment"
 )
@@ -22,6 +23,9 @@ func (c *Cache) copyOf(id segment.ID) (*Segment, error) {
 		return s, nil
 	}
 	s, err := c.newCopy(id)
+	for errors.Is(err, syscall.ENOSPC) && c.makeRoom() {
+		s, err = c.newCopy(id)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("caching segment %s: %w", id, err)
 	}
@@ -58,35 +62,35 @@ func (c *Cache) newCopy(id segment.ID) (*Segment, error) {
 	return s, nil
 }
 
+// attempts is how often an object is asked for before it is called damaged.
+const attempts = 3
+
 // fetch returns when n slots from slot on are present. Frames that another reader is
 // fetching are waited for; the others are fetched in as few requests as they allow.
 func (c *Cache) fetch(ctx context.Context, s *Segment, slot, n uint32) error {
 	if s.holds(slot, n) {
 		return nil
 	}
+	for attempt := 1; ; attempt++ {
+		err := c.fetchSlots(ctx, s, slot, n)
+		for errors.Is(err, syscall.ENOSPC) && c.makeRoom() {
+			err = c.fetchSlots(ctx, s, slot, n)
+		}
+		if !errors.Is(err, segment.ErrObject) || attempt == attempts {
+			return err
+		}
+		// The object may have been written again, without blocks that nobody needs: then its frames
+		// are not where they were. Or it was damaged on its way. If it is damaged where it is, it is so still.
+		c.headers.Remove(s.ID)
+	}
+}
+
+// fetchSlots is fetch with a header that may be out of date: then it returns ErrObject.
+func (c *Cache) fetchSlots(ctx context.Context, s *Segment, slot, n uint32) error {
 	hdr, err := c.header(ctx, s)
 	if err != nil {
 		return err
 	}
-	err = c.fetchSlots(ctx, s, hdr, slot, n)
-	if !errors.Is(err, segment.ErrObject) {
-		return err
-	}
-	// The object may have been written again, without blocks that nobody needs: then its frames
-	// are not where they were. If it is damaged, it is so still.
-	c.headers.Remove(s.ID)
-	again, rerr := c.header(ctx, s)
-	if rerr != nil {
-		return errors.Join(err, rerr)
-	}
-	if again.Size == hdr.Size && again.Blocks() == hdr.Blocks() {
-		return err
-	}
-	return c.fetchSlots(ctx, s, again, slot, n)
-}
-
-// fetchSlots is fetch with a header that may be out of date: then it returns ErrObject.
-func (c *Cache) fetchSlots(ctx context.Context, s *Segment, hdr *segment.ObjectHeader, slot, n uint32) error {
 	first, last, err := hdr.FrameRange(slot, n)
 	if err != nil {
 		return fmt.Errorf("object %s: %w", s.ID.Key(), err)

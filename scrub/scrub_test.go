@@ -289,7 +289,7 @@ func TestNewer(t *testing.T) {
 	} {
 		s := *s
 		s.store = s.clone()
-		s.put(key, []byte(`{"format": 2}`))
+		s.put(key, []byte(`{"format": 1000}`))
 		_, err := scrub.Run(t.Context(), scrub.Options{Store: s.store, Logger: slog.New(slog.DiscardHandler)})
 		if err == nil || !strings.Contains(err.Error(), "use a newer sluice") {
 			t.Errorf("%s: %v", key, err)

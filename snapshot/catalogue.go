@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"sluice/object"
+	"sluice/object/record"
 )
 
 // Catalogue is the snapshots of a bucket. Its methods may be called concurrently, also by
@@ -22,9 +22,9 @@ func NewCatalogue(store object.Store) *Catalogue { return &Catalogue{store} }
 
 // Put adds a snapshot. To add it again, because an answer was lost, is no error.
 func (c *Catalogue) Put(ctx context.Context, s *Snapshot) error {
-	record := *s
-	record.Format = format
-	body, err := json.MarshalIndent(record, "", "  ")
+	noted := *s
+	noted.Format = format
+	body, err := record.Encode(noted)
 	if err != nil {
 		return fmt.Errorf("encoding snapshot %s: %w", s.ID, err)
 	}

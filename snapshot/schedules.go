@@ -2,13 +2,13 @@ package snapshot
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
 
 	"sluice/object"
+	"sluice/object/record"
 )
 
 // ErrNoSchedule says that a volume has no schedule.
@@ -98,7 +98,7 @@ func (l *Schedules) Put(ctx context.Context, s *Schedule) error {
 		return err
 	}
 	s.Format, s.Nonce = scheduleFormat, uuid.New()
-	body, err := json.MarshalIndent(s, "", "  ")
+	body, err := record.Encode(s)
 	if err != nil {
 		return fmt.Errorf("encoding the schedule of volume %s: %w", s.Volume, err)
 	}
@@ -122,7 +122,7 @@ func (l *Schedules) Delete(ctx context.Context, volume uuid.UUID) error {
 
 func decodeSchedule(key string, body []byte) (*Schedule, error) {
 	var s Schedule
-	if err := json.Unmarshal(body, &s); err != nil {
+	if err := record.Decode(body, &s); err != nil {
 		return nil, fmt.Errorf("%w: reading %s: %w", ErrDamaged, key, err)
 	}
 	if s.Format > scheduleFormat {

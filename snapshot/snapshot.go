@@ -1,13 +1,13 @@
 package snapshot
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 
+	"sluice/object/record"
 	"sluice/volume/blockmap"
 )
 
@@ -46,7 +46,7 @@ func key(id uuid.UUID) string { return prefix + id.String() + ".json" }
 
 func decode(at string, body []byte) (*Snapshot, error) {
 	var s Snapshot
-	if err := json.Unmarshal(body, &s); err != nil {
+	if err := record.Decode(body, &s); err != nil {
 		return nil, fmt.Errorf("%w: reading %s: %w", ErrDamaged, at, err)
 	}
 	if s.Format > format {

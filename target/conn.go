@@ -183,9 +183,9 @@ func (c *conn) windUp(polite bool) {
 		_ = c.net.Close()
 	}
 	_ = c.net.SetWriteDeadline(time.Now().Add(c.srv.limits.WriteTime)) // it fails if the socket is closed
-	c.cancel()
 	c.letGo()
-	c.abort(nil, func(*command) bool { return true })
+	c.abort(nil, func(*command) bool { return true }) // first, so that none answers that it was cancelled
+	c.cancel()
 	c.mu.Lock()
 	c.corked = false
 	c.broken = c.broken || !polite

@@ -76,23 +76,13 @@ func (c *Cut) Progress() (done, total int64) {
 }
 
 // Finish returns the root of the moment when all that it names is in the bucket. After an error other than
-// one that stopped the volume it may be called again.
+// one that stopped the volume it may be called again: it never fails with ErrAborted.
 func (c *Cut) Finish(ctx context.Context) (blockmap.Root, error) {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if err := c.v.check(); err != nil {
-			return blockmap.Root{}, err
-		}
-		if published, _ := c.v.queue.position(); published >= c.frozen.Position() {
-			return c.root(ctx, published)
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return blockmap.Root{}, fmt.Errorf("waiting for the upload: %w", ctx.Err())
-		}
+	if err := c.v.awaitPublished(ctx, c.frozen.Position()); err != nil {
+		return blockmap.Root{}, fmt.Errorf("waiting for the upload: %w", err)
 	}
+	published, _ := c.v.queue.position()
+	return c.root(ctx, published)
 }
 
 func (c *Cut) root(ctx context.Context, published segment.ID) (blockmap.Root, error) {
@@ -104,6 +94,10 @@ func (c *Cut) root(ctx context.Context, published segment.ID) (blockmap.Root, er
 	}
 	return v.writeRoot(ctx, c.frozen) // written above, or by the keeper, or superseded
 }
+
+// Confirm returns nil if the volume was still this gateway's when it was called. As long as it is, and the cut is not closed, the root that Finish returned is
+// the newest in the bucket, and nothing that it names is deleted. Whoever notes the root somewhere asks afterwards. It fails with ErrLost.
+func (c *Cut) Confirm(ctx context.Context) error { return c.v.claim.Watch(ctx) }
 
 // Close ends the cut, whether it was finished or is given up. The next one may begin then.
 // Close may be called again, to no effect.

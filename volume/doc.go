@@ -18,7 +18,8 @@
 //
 // Flush syncs every segment file that was written since its last sync. Flushes that arrive
 // together share one. After a sync that failed the volume stops: what the kernel dropped, a
-// second sync would not bring back.
+// second sync would not bring back. With the durability InBucket a flush then has the open segment sealed, waits
+// until all segments are in the bucket, and looks whether the volume is still this gateway's (durable.go).
 //
 // # Upload
 //
@@ -33,12 +34,16 @@
 //
 // # Opening
 //
-// The state of a volume is a root and every segment behind it. Open takes the local map if
+// The state of a volume is a root and every segment behind it. Open first raises the epoch in the head, by
+// compare-and-swap: from then on nobody else changes it, and what the bucket holds is all that will ever count. It takes the local map if
 // this gateway closed it, or its process died, since it was last attached; else the root in the
 // bucket. It replays what is behind, from local files first, and ends at the first segment that
-// is nowhere. Then it raises the epoch and takes a new writer number, by compare-and-swap: segments of
-// two attachments never have the same name, and an attachment that was superseded cannot change
-// the head any more. It notices at its next look and fails all I/O.
+// is nowhere. Then it takes a new writer number: segments of two attachments never have the same name. An attachment that was superseded
+// cannot change the head any more. It notices at its next look and fails all I/O; with a Lease it answers nothing from the moment at which another
+// gateway may have taken the volume over.
+//
+// What is on the local disk is believed only by the process that wrote the head last: a gateway notes the nonce of each head before it writes
+// it, so a copy of its data directory, which does not know the newest one, is told from the original.
 //
 // # Files
 //
@@ -49,7 +54,8 @@
 //	upload.go   sealed segments to the bucket       pace.go     how uploads give way
 //	keeper.go   sealing, checkpoints, roots, watch  readahead.go  sequential readers
 //	head.go     head.json, names, writer numbers    buffer.go   the upload buffer
-//	claim.go    the ownership of a head             points.go   recovery points
-//	cut.go      snapshots                           view.go     a moment without a volume
+//	claim.go    the ownership of a head             lease.go    an ownership that ends by itself
+//	giveup.go   how an ownership ends               durable.go  flushes that wait for the bucket
+//	cut.go      snapshots                           points.go   recovery points
 //	view.go     a root, read without a volume
 package volume

@@ -3,7 +3,6 @@ package volume_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -58,14 +57,7 @@ func newGateway(t testing.TB, store object.Store, o gatewayOptions) *gateway {
 	g := &gateway{t: t, dir: o.dir, name: o.name, store: store}
 	log := slog.New(slog.DiscardHandler)
 	var err error
-	index := filepath.Join(o.dir, "index")
-	g.db, err = blockmap.OpenDB(index, log)
-	if errors.Is(err, blockmap.ErrCorrupt) { // all of it can be made again
-		if err := os.RemoveAll(index); err != nil {
-			t.Fatal(err)
-		}
-		g.db, err = blockmap.OpenDB(index, log)
-	}
+	g.db, err = blockmap.OpenAnew(filepath.Join(o.dir, "index"), log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ type syncState struct {
 }
 
 // Flush returns when all writes that were completed before it was called survive a loss
-// of power. It syncs every segment file that was written since its last sync, sealed
+// of power, and with a durability other than Local that of the gateway. It syncs every segment file that was written since its last sync, sealed
 // ones too. When a sync fails the volume stops: the kernel may have dropped the data,
 // and a second sync would report success.
 func (v *Volume) Flush(ctx context.Context) error {
@@ -26,7 +26,17 @@ func (v *Volume) Flush(ctx context.Context) error {
 	v.mu.Lock()
 	want := v.appends
 	v.mu.Unlock()
-	return v.syncTo(ctx, want)
+	if err := v.syncTo(ctx, want); err != nil {
+		return err
+	}
+	switch v.Durability() {
+	case InBucket:
+		return v.publish(ctx, want)
+	case OnPeer:
+		return v.mirror(ctx, want)
+	default:
+		return nil
+	}
 }
 
 func (v *Volume) syncTo(ctx context.Context, want uint64) error {

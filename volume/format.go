@@ -2,12 +2,12 @@ package volume
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"sluice/object"
+	"sluice/object/record"
 )
 
 // bucketFormat is the version of the bucket as a whole: which kinds of objects there are, and what they mean to each other. It is raised
@@ -34,7 +34,7 @@ func CheckFormat(ctx context.Context, store object.Store) error {
 		return fmt.Errorf("reading %s: %w", formatKey, err)
 	}
 	var f format
-	if err := json.Unmarshal(body, &f); err != nil {
+	if err := record.Decode(body, &f); err != nil {
 		return fmt.Errorf("%w: reading %s: %w", ErrDamaged, formatKey, err)
 	}
 	if f.Format > bucketFormat {
@@ -48,7 +48,7 @@ func CheckFormat(ctx context.Context, store object.Store) error {
 
 // ClaimFormat is CheckFormat for who is about to write: it writes format.json where there is none. By says which program does so.
 func ClaimFormat(ctx context.Context, store object.Store, by string) error {
-	body, err := json.Marshal(format{Format: bucketFormat, Created: time.Now().UTC(), By: by})
+	body, err := record.Encode(format{Format: bucketFormat, Created: time.Now().UTC(), By: by})
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", formatKey, err)
 	}

@@ -1,23 +1,41 @@
 package volume
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"sluice/object"
+	"sluice/object/record"
 	"sluice/volume/blockmap"
 	"sluice/volume/segment"
 )
 
-// headFormat is the version of head.json that this code writes. It refuses greater ones.
-const headFormat = 1
+// The versions of head.json: the second has a durability other than Local, or writes that wait for it, the third what initiators asked the
+// volume to keep. Who does not know one of these would not keep it. This code refuses greater ones.
+const (
+	headFormat        = 1
+	headFormatDurable = 2
+	headFormatKept    = 3
+)
+
+// format returns the least version that says all of h.
+func (h *Head) format() int {
+	if len(h.Kept) > 0 {
+		return headFormatKept
+	}
+	if h.Durability != "" && h.Durability != Local || h.WriteThrough {
+		return headFormatDurable
+	}
+	return headFormat
+}
 
 // Mode says where the whole of a volume's data is.
 type Mode string
@@ -30,9 +48,25 @@ const Stored Mode = "stored"
 
 // Owner is the gateway that serves a volume.
 type Owner struct {
-	Gateway string    `json:"gateway"` // the gateway's identity, a UUID
-	Host    string    `json:"host"`    // for people: where it ran
-	Renewed time.Time `json:"renewed"` // when it last said that it lives
+	Gateway string    `json:"gateway"`                // the gateway's identity, a UUID
+	Host    string    `json:"host"`                   // for people: where it ran
+	Renewed time.Time `json:"renewed"`                // when it last said that it lives, by its clock: for people
+	Queued  int64     `json:"queued_bytes,omitempty"` // what was not in the bucket then
+	// Group is that of the standby gateways that may take the volume over, and Lease, in seconds, for how long
+	// after a renewal none may; zero: it does not end by itself.
+	Group string `json:"group,omitempty"`
+	Lease int64  `json:"lease_seconds,omitempty"`
+	// Stopped says that the gateway has uploaded all and serves the volume no more: none need wait.
+	Stopped bool `json:"stopped,omitempty"`
+}
+
+// Takeover says from whom the volume was taken by force, and what that gateway last said that was not in the bucket.
+type Takeover struct {
+	Time    time.Time `json:"time"`
+	Gateway string    `json:"gateway"`
+	Host    string    `json:"host"`
+	Renewed time.Time `json:"renewed"`      // when it had last said that it lived
+	Queued  int64     `json:"queued_bytes"` // then
 }
 
 // Origin says which moment of which volume a clone began as. It is for people: nothing else
@@ -63,6 +97,8 @@ type Head struct {
 
 	Epoch uint64 `json:"epoch"` // raised by each attachment
 	Owner *Owner `json:"owner,omitempty"`
+	// Takeover is the last one.
+	Takeover *Takeover `json:"takeover,omitempty"`
 
 	// Spans are the attachments that wrote something, oldest first. Root is the newest root
 	// of the block map; the segments behind its position are replayed on top of it.
@@ -72,6 +108,13 @@ type Head struct {
 	Root      *blockmap.Root `json:"root,omitempty"`
 	Spans     []Span         `json:"spans,omitempty"`
 	Published segment.ID     `json:"published,omitempty"`
+
+	// Durability is what flushes wait for; empty: Local. WriteThrough has each write wait for it, too: there is no write cache.
+	Durability   Durability `json:"durability,omitempty"`
+	WriteThrough bool       `json:"write_through,omitempty"`
+
+	// Kept is what initiators asked the volume to keep, where that moves with it: see SetKept.
+	Kept map[string]json.RawMessage `json:"kept,omitempty"`
 
 	// Window is for how many seconds the volume's past is kept, and Points are the moments of
 	// it, the oldest first, that are roots: see At.
@@ -88,9 +131,20 @@ var (
 	ErrNotFound = errors.New("no such volume")
 	ErrExists   = errors.New("a volume of that name exists")
 	ErrOwned    = errors.New("the volume is attached to another gateway")
+	ErrTwin     = errors.New("another process with this gateway's identity has served the volume since: one of the two has a copy of the other's data directory, or an old one")
 	ErrLost     = errors.New("another gateway has taken the volume over")
 	ErrDamaged  = errors.New("the volume's data in the bucket is damaged")
 )
+
+// clone returns a copy that shares nothing that is ever changed.
+func (h *Head) clone() *Head {
+	c := *h
+	c.Spans, c.Points, c.Kept = slices.Clone(h.Spans), slices.Clone(h.Points), maps.Clone(h.Kept)
+	if h.Owner != nil {
+		c.Owner = new(*h.Owner)
+	}
+	return &c
+}
 
 const volumesPrefix = "volumes/"
 
@@ -98,11 +152,11 @@ func headKey(id uuid.UUID) string { return volumesPrefix + id.String() + "/head.
 
 func decodeHead(key string, body []byte) (*Head, error) {
 	var h Head
-	if err := json.Unmarshal(body, &h); err != nil {
+	if err := record.Decode(body, &h); err != nil {
 		return nil, fmt.Errorf("%w: reading %s: %w", ErrDamaged, key, err)
 	}
-	if h.Format > headFormat {
-		return nil, fmt.Errorf("%s has format %d and this sluice knows formats up to %d: use a newer sluice", key, h.Format, headFormat)
+	if h.Format > headFormatKept {
+		return nil, fmt.Errorf("%s has format %d and this sluice knows formats up to %d: use a newer sluice", key, h.Format, headFormatKept)
 	}
 	if h.Format < 1 || h.ID == uuid.Nil || h.Size <= 0 || h.Size%segment.BlockSize != 0 || key != headKey(h.ID) {
 		return nil, fmt.Errorf("%w: %s is not a volume head", ErrDamaged, key)
@@ -129,11 +183,11 @@ func readHead(ctx context.Context, store object.Store, id uuid.UUID) (*Head, str
 	return h, etag, err
 }
 
-// writeHead stores h if the head in the bucket still has the ETag match (or does not
+// writeHead stores h, whose nonce must be new, if the head in the bucket still has the ETag match (or does not
 // exist, for an empty match).
 func writeHead(ctx context.Context, store object.Store, h *Head, match string) (string, error) {
-	h.Nonce = uuid.NewString()
-	body, err := json.MarshalIndent(h, "", "  ")
+	h.Format = h.format()
+	body, err := record.Encode(h)
 	if err != nil {
 		return "", fmt.Errorf("encoding head: %w", err)
 	}
@@ -153,6 +207,9 @@ type New struct {
 	Origin *Origin        // whose moment Root is
 	Past   *Past          // instead of Root: what it contains, as of At
 	Window time.Duration  // for how long its own past is to be kept
+	// Durability is what flushes of a cached volume wait for, and with WriteThrough its writes, too; empty: Local.
+	Durability   Durability
+	WriteThrough bool
 }
 
 // Create adds a volume to the bucket. Names are unique among the volumes
@@ -161,8 +218,8 @@ type New struct {
 func Create(ctx context.Context, store object.Store, n New) (*Head, error) {
 	name := n.Name
 	h := &Head{
-		Format: headFormat, ID: uuid.New(), Name: name, Size: n.Size, Mode: n.Mode, Created: time.Now().UTC(),
-		Root: n.Root, Origin: n.Origin, Window: int64(n.Window / time.Second),
+		ID: uuid.New(), Name: name, Size: n.Size, Mode: n.Mode, Created: time.Now().UTC(),
+		Root: n.Root, Origin: n.Origin, Window: int64(n.Window / time.Second), Durability: n.Durability, WriteThrough: n.WriteThrough, Nonce: uuid.NewString(),
 	}
 	if n.Past != nil {
 		h.Root, h.Spans, h.Published = n.Past.base.root(), n.Past.spans, n.Past.Position
@@ -172,7 +229,7 @@ func Create(ctx context.Context, store object.Store, n New) (*Head, error) {
 	if _, err := writeHead(ctx, store, h, ""); err != nil {
 		return nil, err
 	}
-	body, err := json.Marshal(nameRecord{ID: h.ID})
+	body, err := record.Encode(nameRecord{ID: h.ID})
 	if err != nil {
 		return nil, fmt.Errorf("encoding name: %w", err)
 	}
@@ -206,7 +263,7 @@ func Find(ctx context.Context, store object.Store, name string) (*Head, error) {
 		return nil, fmt.Errorf("looking up volume %q: %w", name, err)
 	}
 	var rec nameRecord
-	if err := json.Unmarshal(body, &rec); err != nil {
+	if err := record.Decode(body, &rec); err != nil {
 		return nil, fmt.Errorf("%w: reading %s: %w", ErrDamaged, nameKey(name), err)
 	}
 	h, _, err := readHead(ctx, store, rec.ID)
@@ -279,7 +336,7 @@ func Delete(ctx context.Context, store object.Store, name string) error {
 		return fmt.Errorf("deleting volume %q: %w (%s on %s): detach it there first", name, ErrOwned, h.Owner.Gateway, h.Owner.Host)
 	}
 	// The epoch goes up first: whoever attaches at the same time loses the race.
-	h.Epoch++
+	h.Epoch, h.Nonce = h.Epoch+1, uuid.NewString()
 	if _, err := writeHead(ctx, store, h, etag); err != nil {
 		return fmt.Errorf("deleting volume %q: %w", name, err)
 	}
@@ -304,7 +361,7 @@ func nextWriter(ctx context.Context, store object.Store) (uint32, error) {
 		}
 		c.Last++
 		c.Nonce = uuid.NewString()
-		body, err := json.Marshal(c)
+		body, err := record.Encode(c)
 		if err != nil {
 			return 0, fmt.Errorf("encoding %s: %w", writersKey, err)
 		}
@@ -334,7 +391,7 @@ func readWriters(ctx context.Context, store object.Store) (w writers, etag strin
 	if err != nil {
 		return w, "", fmt.Errorf("reading %s: %w", writersKey, err)
 	}
-	if err := json.NewDecoder(bytes.NewReader(body)).Decode(&w); err != nil {
+	if err := record.Decode(body, &w); err != nil {
 		return w, "", fmt.Errorf("%w: reading %s: %w", ErrDamaged, writersKey, err)
 	}
 	return w, etag, nil

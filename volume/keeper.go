@@ -157,8 +157,7 @@ func (v *Volume) finishRoot(ctx context.Context, published segment.ID) error {
 		return err
 	}
 	err = v.claim.Update(ctx, func(h *Head) {
-		h.Root, h.Published = &root, published
-		h.Owner.Renewed = time.Now().UTC()
+		h.Root, h.Published = &root, max(h.Published, published)
 		h.addPoint(Point{Time: frozen.Time().UTC(), Root: root})
 		h.forget(time.Now())
 	})
@@ -194,7 +193,8 @@ func (v *Volume) writeRoot(ctx context.Context, frozen *blockmap.Frozen) (blockm
 func (v *Volume) renew(ctx context.Context) error {
 	published, _ := v.queue.position()
 	err := v.claim.Update(ctx, func(h *Head) {
-		h.Owner.Renewed, h.Published = time.Now().UTC(), published
+		// It never goes back: after a restart segments are sent again whose upload was not noted here.
+		h.Published = max(h.Published, published)
 		h.forget(time.Now())
 	})
 	if err != nil {

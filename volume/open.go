@@ -26,28 +26,44 @@ func Open(ctx context.Context, id uuid.UUID, opts Options, force bool) (*Volume,
 	v := &Volume{
 		opts: opts, id: id,
 		spares: make(chan spare, 1), cutting: make(chan struct{}, 1), grown: make(chan struct{}, 1), advanced: make(chan struct{}, 1),
+		inBucket: newRounds(), onPeer: newRounds(),
 	}
 	var err error
-	if v.claim, err = NewClaim(ctx, opts.Store, id, opts.Gateway, force, v.fail); err != nil {
+	v.claim, err = NewClaim(ctx, ClaimOptions{
+		Store: opts.Store, Volume: id, Gateway: opts.Gateway, Host: opts.Host, Lease: opts.Lease, Group: opts.Group, Force: force, From: opts.From,
+		Notes: dbNotes{opts.DB, id}, Lost: v.fail, Queued: v.queued,
+	})
+	if err != nil {
 		return nil, err
 	}
 	head := v.claim.Head()
 	v.log = opts.Logger.With("volume", head.Name)
 	v.size.Store(head.Size)
-	v.checked = checkedReader{opts.Cache, v.log, &v.stats.checksumErrors}
+	v.durability.Store(&head.Durability)
+	v.checked = checkedReader{opts.Cache, v.log, &v.stats.checksumErrors, &v.waits}
 	v.ahead.requests = make(chan extent, 2*prefetchers)
-	if err := v.attach(ctx); err != nil {
+	if err := v.attach(ctx, head); err != nil {
 		return nil, fmt.Errorf("attaching volume %q: %w", head.Name, err)
 	}
 	v.start() //nolint:contextcheck // the volume outlives the call that opens it
 	return v, nil
 }
 
-// attach recovers the map and takes the ownership.
-func (v *Volume) attach(ctx context.Context) error {
-	rec, err := v.recover(ctx)
+// attach takes the ownership and recovers the map. The head is as it was before.
+func (v *Volume) attach(ctx context.Context, before *Head) error {
+	if err := v.claim.Take(ctx); err != nil {
+		return err
+	}
+	v.tellTakeover(before)
+	rec, err := &recovery{}, v.receive(ctx, before)
 	if err == nil {
-		err = v.own(ctx, rec)
+		rec, err = v.recover(ctx, before)
+	}
+	if err == nil {
+		err = v.begin(ctx, rec)
+	}
+	if err == nil && v.opts.Received != nil {
+		err = v.opts.Received.Forget(v.id) // it is in the bucket
 	}
 	if err == nil && rec.end != rec.start { // what was replayed need not be replayed again
 		err = v.m.Checkpoint(ctx, rec.end)
@@ -55,6 +71,9 @@ func (v *Volume) attach(ctx context.Context) error {
 	if err != nil {
 		if v.m != nil {
 			err = errors.Join(err, v.m.Close())
+		}
+		if before.Owner == nil { // nobody's again
+			err = errors.Join(err, v.claim.Update(ctx, func(h *Head) { h.Owner = nil }))
 		}
 		return err
 	}
@@ -68,10 +87,19 @@ func (v *Volume) attach(ctx context.Context) error {
 	return nil
 }
 
-// own writes the new attachment into the head: a raised epoch, a writer number of its
-// own, and the history as it was recovered.
-func (v *Volume) own(ctx context.Context, rec *recovery) error {
-	writer, err := v.claim.Take(ctx, v.opts.Host, func(h *Head, writer uint32) {
+// tellTakeover says what may be lost when a volume was taken from another gateway.
+func (v *Volume) tellTakeover(before *Head) {
+	o := before.Owner
+	if o == nil || o.Gateway == v.opts.Gateway && v.claim.Familiar() {
+		return
+	}
+	v.log.Warn("the volume was taken from its owner: what that one had not uploaded is not part of it any more",
+		"gateway", o.Gateway, "host", o.Host, "renewed", o.Renewed, "queued_bytes", o.Queued)
+}
+
+// begin writes the new attachment into the head: a writer number of its own, and the history as it was recovered.
+func (v *Volume) begin(ctx context.Context, rec *recovery) error {
+	writer, err := v.claim.Writer(ctx, func(h *Head, writer uint32) {
 		h.Spans = append(slices.Clip(rec.spans), Span{Writer: writer})
 	})
 	if err != nil {
@@ -92,6 +120,7 @@ func (v *Volume) start() {
 	checkpointed := v.sealed
 	v.done.Go(func() { v.sealer(ctx, checkpointed) })
 	v.done.Go(func() { v.keeper(ctx) })
+	v.done.Go(func() { v.claim.KeepLease(ctx, v.log) })
 	for range uploadWindow {
 		v.done.Go(func() { v.uploader(ctx) })
 	}
@@ -159,21 +188,20 @@ func (v *Volume) Upload(ctx context.Context) error {
 	v.rotate()
 	want := v.sealed
 	v.mu.Unlock()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if err := v.check(); err != nil {
-			return err
-		}
-		if published, waiting := v.queue.position(); published >= want || waiting == 0 {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for the upload: %w", ctx.Err())
-		}
+	if err := v.awaitPublished(ctx, want); err != nil {
+		return fmt.Errorf("waiting for the upload: %w", err)
 	}
+	return nil
+}
+
+// Settle uploads all that was accepted and says in the head that its owner is about to stop: a standby may take the volume over at once, and
+// misses nothing. Nobody may write meanwhile, or afterwards.
+func (v *Volume) Settle(ctx context.Context) error {
+	if err := v.Upload(ctx); err != nil {
+		return err
+	}
+	published, _ := v.queue.position()
+	return v.claim.Update(ctx, func(h *Head) { h.Published, h.Owner.Stopped = published, true })
 }
 
 // Detach uploads all, writes a root, and gives the ownership up, so that any gateway may
@@ -186,6 +214,7 @@ func (v *Volume) Detach(ctx context.Context) error {
 	if err := v.giveUp(ctx); err != nil {
 		return fmt.Errorf("detaching: %w", err)
 	}
+	v.unmirror(ctx)
 	return v.Close() //nolint:contextcheck // what was given up is taken down whatever becomes of ctx
 }
 
@@ -214,8 +243,8 @@ func (v *Volume) giveUp(ctx context.Context) error {
 		}
 		root = &r
 	}
-	return v.claim.Update(ctx, func(h *Head) {
-		h.Owner, h.Published, h.Root = nil, sealed, root
+	return v.claim.GiveUp(ctx, func(h *Head) {
+		h.Published, h.Root = sealed, root
 		if root != nil {
 			h.addPoint(Point{Time: frozen.Time().UTC(), Root: *root})
 		}
@@ -231,13 +260,11 @@ func (v *Volume) Abandon(ctx context.Context) error {
 	v.rotate()
 	sealed := v.sealed
 	v.mu.Unlock()
-	err := v.claim.Update(ctx, func(h *Head) {
-		h.Owner = nil
-		closeSpan(h, sealed)
-	})
+	err := v.claim.GiveUp(ctx, func(h *Head) { closeSpan(h, sealed) })
 	if err != nil {
 		return fmt.Errorf("abandoning: %w", err)
 	}
+	v.unmirror(ctx)
 	if err := v.Close(); err != nil { //nolint:contextcheck // as in Detach
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -151,4 +152,72 @@ func TestAbandonAndDelete(t *testing.T) {
 		}
 	}
 	g.abandon()
+}
+
+// TestTakeFromTheSilent takes a volume from an owner of whom a certain head was the last sign of life: not if there was another one since.
+func TestTakeFromTheSilent(t *testing.T) {
+	ctx := context.Background()
+	store := newStore(t)
+	head := create(t, store, 16*mib)
+	a := newGateway(t, store, gatewayOptions{name: "a"})
+	va := a.attach(head, false)
+	b := newGateway(t, store, gatewayOptions{name: "b"})
+	seen := va.Head().Nonce
+	if err := va.Resize(ctx, 32*mib); err != nil { // a sign of life
+		t.Fatal(err)
+	}
+	b.opts.From = seen
+	if _, err := volume.Open(ctx, head.ID, b.opts, false); !errors.Is(err, volume.ErrOwned) {
+		t.Fatalf("the volume was taken from a gateway that lives: %v", err)
+	}
+	b.opts.From = va.Head().Nonce
+	vb := b.attach(head, false)
+	if taken := vb.Head().Takeover; taken == nil || taken.Gateway != "a" {
+		t.Errorf("the head says of the takeover: %+v", taken)
+	}
+	b.stop()
+	a.stop()
+}
+
+// TestFlippedMetadata changes each bit of what the bucket knows of a volume beside its data: that is found out, or means what it did.
+func TestFlippedMetadata(t *testing.T) {
+	ctx := context.Background()
+	store := newStore(t)
+	if err := volume.ClaimFormat(ctx, store, "test"); err != nil {
+		t.Fatal(err)
+	}
+	head := create(t, store, 16*mib)
+	g := newGateway(t, store, gatewayOptions{})
+	v := g.attach(head, false)
+	write(t, v, 0, bytes.Repeat([]byte{1}, 8192))
+	if err := v.Detach(ctx); err != nil {
+		t.Fatal(err)
+	}
+	g.abandon()
+	head, err := volume.Find(ctx, store, "vol")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"names/vol.json", "volumes/" + head.ID.String() + "/head.json", "writers.json", "format.json"} {
+		good, _, err := store.GetRange(ctx, key, 0, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for bit := range 8 * len(good) {
+			flipped := bytes.Clone(good)
+			flipped[bit/8] ^= 1 << (bit % 8)
+			if _, err := store.Put(ctx, key, flipped); err != nil {
+				t.Fatal(err)
+			}
+			now, err := volume.Find(ctx, store, "vol")
+			if last, lerr := volume.LastWriter(ctx, store); err == nil && lerr == nil && (!reflect.DeepEqual(now, head) || last != 1) {
+				t.Fatalf("bit %d of %s: writer %d, %+v", bit, key, last, now)
+			} else if err := errors.Join(err, lerr, volume.CheckFormat(ctx, store)); err != nil && !errors.Is(err, volume.ErrDamaged) {
+				t.Fatalf("bit %d of %s: %v", bit, key, err)
+			}
+		}
+		if _, err := store.Put(ctx, key, good); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -28,7 +28,7 @@ func rest(took time.Duration, fill float64) time.Duration {
 	return min(time.Duration(float64(took)*paceFactor*(1-fill/paceUntil)), paceLongest)
 }
 
-// pace rests after an upload for as long as writes keep coming in. Appends were at seen when
+// pace rests after an upload for as long as writes keep coming in and nobody waits for uploads. Appends were at seen when
 // the upload began.
 func (v *Volume) pace(ctx context.Context, took time.Duration, seen uint64) error {
 	used, limit := v.opts.Buffer.Usage()
@@ -37,7 +37,7 @@ func (v *Volume) pace(ctx context.Context, took time.Duration, seen uint64) erro
 		v.mu.Lock()
 		now, cut := v.appends, v.cut != nil
 		v.mu.Unlock()
-		if now == seen || cut {
+		if now == seen || cut || v.publishing.Load() > 0 {
 			return nil
 		}
 		seen = now

@@ -77,13 +77,18 @@ func (v *Volume) readPart(ctx context.Context, p []byte, off int64, wait bool) e
 	return nil
 }
 
-// readBlock reads one block and returns the map entry that it was read from.
+// readBlock reads one block and returns the map entry that it was read from. It fails with errChanged if the block cannot be read
+// because it was overwritten meanwhile.
 func (v *Volume) readBlock(ctx context.Context, block uint64, p []byte) (segment.Entry, error) {
 	var e [1]segment.Entry
 	if err := v.m.Lookup(ctx, block, e[:], true); err != nil {
 		return e[0], fmt.Errorf("reading the block map: %w", err)
 	}
-	return e[0], v.readRun(ctx, p, e[:], true)
+	err := v.readRun(ctx, p, e[:], true)
+	if err != nil && v.changed(ctx, block, e[:]) {
+		err = errChanged // and its old place is gone, perhaps even from the bucket
+	}
+	return e[0], err
 }
 
 func (v *Volume) readBlocks(ctx context.Context, p []byte, block uint64, wait bool) error {
@@ -149,6 +154,7 @@ type checkedReader struct {
 	cache  *cache.Cache
 	log    *slog.Logger
 	errors *atomic.Int64 // counts wrong checksums
+	waits  *waits        // nil: nobody asks what is waited for
 }
 
 // read reads neighbouring blocks of one segment. A damaged copy is fetched again once.
@@ -160,7 +166,11 @@ func (c checkedReader) read(ctx context.Context, p []byte, entries []segment.Ent
 	}
 	id, slot := first.Segment(), first.Index()
 	for attempt := 0; ; attempt++ {
-		if err := c.cache.Read(ctx, id, slot, p, wait); err != nil {
+		err := c.cache.Read(ctx, id, slot, p, false)
+		if wait && errors.Is(err, syscall.EAGAIN) {
+			err = c.fetch(ctx, id, slot, p)
+		}
+		if err != nil {
 			return err
 		}
 		bad := badBlock(p, entries)
@@ -168,7 +178,7 @@ func (c checkedReader) read(ctx context.Context, p []byte, entries []segment.Ent
 			return nil
 		}
 		c.errors.Add(1)
-		err := fmt.Errorf("%w: block %d of segment %s (object %s)", ErrChecksum, slot+uint32(bad), id, id.Key())
+		err = fmt.Errorf("%w: block %d of segment %s (object %s)", ErrChecksum, slot+uint32(bad), id, id.Key())
 		if !c.cache.Invalidate(id, slot, uint32(len(entries))) {
 			return fmt.Errorf("%w: the local copy is damaged and is not in the bucket yet", err)
 		}
@@ -180,6 +190,13 @@ func (c checkedReader) read(ctx context.Context, p []byte, entries []segment.Ent
 			return err
 		}
 	}
+}
+
+// fetch reads what is not at hand.
+func (c checkedReader) fetch(ctx context.Context, id segment.ID, slot uint32, p []byte) error {
+	ctx, call := c.waits.begin(ctx, WorkRead)
+	defer call.end()
+	return c.cache.Read(ctx, id, slot, p, true)
 }
 
 // badBlock returns the index of the first block that is not what its entry says, or -1.

@@ -6,14 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/google/uuid"
 
-	"sluice/object"
 	"sluice/volume/blockmap"
 	"sluice/volume/segment"
 )
@@ -29,34 +26,67 @@ type localState struct {
 func stateKey(id uuid.UUID) []byte { return append([]byte{'v'}, id[:]...) }
 
 func saveState(db *badger.DB, id uuid.UUID, st localState) error {
-	body, err := json.Marshal(st)
-	if err != nil {
-		return fmt.Errorf("encoding local state: %w", err)
-	}
-	if err := db.Update(func(tx *badger.Txn) error { return tx.Set(stateKey(id), body) }); err != nil {
-		return fmt.Errorf("saving local state: %w", err)
-	}
-	if err := db.Sync(); err != nil {
+	if err := saveJSON(db, stateKey(id), st); err != nil {
 		return fmt.Errorf("saving local state: %w", err)
 	}
 	return nil
 }
 
+// saveJSON stores a value durably.
+func saveJSON(db *badger.DB, key []byte, value any) error {
+	body, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	if err := db.Update(func(tx *badger.Txn) error { return tx.Set(key, body) }); err != nil {
+		return err
+	}
+	return db.Sync()
+}
+
+// loadJSON leaves value as it is if there is none.
+func loadJSON(tx *badger.Txn, key []byte, value any) error {
+	item, err := tx.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return item.Value(func(b []byte) error { return json.Unmarshal(b, value) })
+}
+
 func loadState(db *badger.DB, id uuid.UUID) (st localState, err error) {
-	err = db.View(func(tx *badger.Txn) error {
-		item, err := tx.Get(stateKey(id))
-		if errors.Is(err, badger.ErrKeyNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return item.Value(func(b []byte) error { return json.Unmarshal(b, &st) })
-	})
+	err = db.View(func(tx *badger.Txn) error { return loadJSON(tx, stateKey(id), &st) })
 	if err != nil {
 		return st, fmt.Errorf("loading local state: %w", err)
 	}
 	return st, nil
+}
+
+// dbNotes are the Notes of a volume in the index.
+type dbNotes struct {
+	db *badger.DB
+	id uuid.UUID
+}
+
+func (n dbNotes) key() []byte { return append([]byte{'n'}, n.id[:]...) }
+
+// Load implements Notes.
+func (n dbNotes) Load() (nonces []string, err error) {
+	err = n.db.View(func(tx *badger.Txn) error { return loadJSON(tx, n.key(), &nonces) })
+	if err != nil {
+		return nil, fmt.Errorf("loading the notes of the head: %w", err)
+	}
+	return nonces, nil
+}
+
+// Save implements Notes.
+func (n dbNotes) Save(nonces []string) error {
+	if err := saveJSON(n.db, n.key(), nonces); err != nil {
+		return fmt.Errorf("noting the head: %w", err)
+	}
+	return nil
 }
 
 // recovery is what recover found.
@@ -70,20 +100,28 @@ type recovery struct {
 	rebooted  bool                 // the machine, since the volume was last served without a clean end
 	torn      bool                 // the last segment replayed lost its tail: nothing behind it counts
 	tails     []*segment.Recovered // local segments with records that do not count, to be trimmed
+
+	slots map[segment.ID]uint32 // of the local segments that were replayed: how many have a block
 }
 
 // recover makes the newest state of the map that can be had. It starts from the local
 // map's checkpoint if that can be trusted, else from the root in the bucket, and
 // replays every segment behind it, from the local file where there is one, else from the
 // header of its object. The history ends at the first segment that is nowhere.
-func (v *Volume) recover(ctx context.Context) (*recovery, error) {
-	rec := &recovery{}
-	head := v.claim.Head()
+//
+// The ownership is taken already, and head is as it was before that.
+func (v *Volume) recover(ctx context.Context, head *Head) (*recovery, error) {
+	rec := &recovery{slots: map[segment.ID]uint32{}}
 	if head.Root != nil {
 		rec.rooted = head.Root.Position
 	}
 	if err := v.openMap(ctx, head, rec); err != nil {
 		return rec, err
+	}
+	if !v.claim.Familiar() {
+		if err := v.disown(); err != nil {
+			return rec, err
+		}
 	}
 	unsent := map[segment.ID]bool{}
 	for _, id := range v.opts.Cache.Unsent(v.id) {
@@ -115,6 +153,20 @@ func (v *Volume) recover(ctx context.Context) (*recovery, error) {
 	return rec, v.settleUnsent(rec, unsent)
 }
 
+// disown drops what is here of the volume and is not in the bucket: another process with this gateway's
+// identity went on with it.
+func (v *Volume) disown() error {
+	unsent := v.opts.Cache.Unsent(v.id)
+	if len(unsent) == 0 {
+		return nil
+	}
+	v.log.Warn("local segments are dropped: another process with this gateway's identity went on with the volume", "segments", len(unsent))
+	if err := v.opts.Cache.Discard(unsent...); err != nil {
+		return fmt.Errorf("dropping local segments: %w", err)
+	}
+	return nil
+}
+
 // openMap opens the local map, or makes a new one from the root, and notes in rec what it
 // contains.
 func (v *Volume) openMap(ctx context.Context, head *Head, rec *recovery) error {
@@ -123,7 +175,7 @@ func (v *Volume) openMap(ctx context.Context, head *Head, rec *recovery) error {
 		return err
 	}
 	owner := head.Owner
-	ours := owner != nil && owner.Gateway == v.opts.Gateway && st.Epoch == head.Epoch
+	ours := owner != nil && owner.Gateway == v.opts.Gateway && st.Epoch == head.Epoch && v.claim.Familiar()
 	// A clean end of an attachment says nothing of a later one.
 	clean := st.Clean && st.Epoch == head.Epoch
 	rec.rebooted = st.Boot != v.opts.Boot && !clean
@@ -166,138 +218,6 @@ func (v *Volume) openMap(ctx context.Context, head *Head, rec *recovery) error {
 	return nil
 }
 
-// replaySpan replays the segments of one span that are behind rec.start. It returns the
-// sequence number of the last segment of the span that counts.
-func (v *Volume) replaySpan(ctx context.Context, rec *recovery, span Span, unsent map[segment.ID]bool) (uint32, error) {
-	to := uint32(0)
-	if rec.start.Writer() > span.Writer {
-		return span.To, nil
-	}
-	if rec.start.Writer() == span.Writer {
-		to = rec.start.Sequence()
-	}
-	for !rec.torn && (span.To == 0 || to < span.To) {
-		id := segment.NewID(span.Writer, to+1)
-		found, err := v.replay(ctx, rec, id)
-		if err != nil {
-			return to, err
-		}
-		if found == nil {
-			break
-		}
-		to++
-		rec.end = id
-		if unsent[id] && found.records > 0 {
-			rec.unsent = append(rec.unsent, *found)
-			delete(unsent, id)
-		}
-	}
-	return to, nil
-}
-
-// replay applies one segment to the map. found is nil if the segment is nowhere.
-func (v *Volume) replay(ctx context.Context, rec *recovery, id segment.ID) (found *upload, err error) {
-	if s := v.opts.Cache.Acquire(id); s != nil {
-		defer s.Release()
-		if found, err := v.replayFile(ctx, rec, s.File, id); found != nil || err != nil {
-			return found, err
-		}
-	}
-	hdr, err := segment.FetchHeader(ctx, v.opts.Store, id)
-	if errors.Is(err, object.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("replaying segment %s: %w", id, err)
-	}
-	if hdr.Thinned {
-		return nil, fmt.Errorf("replaying segment %s: %w: it was thinned, although it is newer than the newest root", id, ErrDamaged)
-	}
-	for e := range hdr.Runs() {
-		if err := v.apply(ctx, id, e); err != nil {
-			return nil, err
-		}
-	}
-	return &upload{id: id}, nil
-}
-
-// replayFile applies a local segment file to the map. It returns nil if the file is a copy
-// from the bucket, or has no record: such a segment was only prepared.
-func (v *Volume) replayFile(ctx context.Context, rec *recovery, f *os.File, id segment.ID) (*upload, error) {
-	read := segment.RecoverSynced
-	if rec.rebooted {
-		read = segment.Recover
-	}
-	got, err := read(f, id)
-	if errors.Is(err, segment.ErrHeader) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("replaying segment %s: %w", id, err)
-	}
-	if len(got.Records) == 0 {
-		return nil, nil
-	}
-	for i := range got.Records {
-		for e := range got.Records[i].Extents() {
-			if err := v.apply(ctx, id, e); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if rec.torn = got.Torn; got.Torn && rec.rebooted {
-		rec.tails = append(rec.tails, got)
-	}
-	// What the last process wrote may still be in memory only, and no flush would know.
-	if err := f.Sync(); err != nil {
-		return nil, fmt.Errorf("syncing segment %s: %w", id, err)
-	}
-	u, err := leftover(f, id, got)
-	return &u, err
-}
-
-// trim makes local segments end, for every later reader, where recovery found that they end. A record behind that place may look
-// good to one who trusts this boot and does not check the data of each. The history in the head ends there
-// already: trimmed before, a segment would not show any more that it lost something.
-func (v *Volume) trim(tails []*segment.Recovered) error {
-	for _, got := range tails {
-		s := v.opts.Cache.Acquire(got.Header.ID)
-		if s == nil {
-			continue
-		}
-		_, err := segment.Resume(s.File, got)
-		s.Release()
-		if err != nil {
-			return fmt.Errorf("trimming a recovered segment: %w", err)
-		}
-	}
-	return nil
-}
-
-// leftover describes a local segment that an earlier process left to be uploaded.
-func leftover(f *os.File, id segment.ID, got *segment.Recovered) (upload, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return upload{}, fmt.Errorf("recovering segment %s: %w", id, err)
-	}
-	// Its last append was the last to change the file.
-	return upload{id: id, records: len(got.Records), blocks: int64(got.Slot), since: time.Now(), sealed: info.ModTime()}, nil
-}
-
-// apply brings the map up to date with one run of a segment.
-func (v *Volume) apply(ctx context.Context, id segment.ID, e segment.Extent) error {
-	var err error
-	if first := e.First(id); first != 0 {
-		err = v.m.Set(ctx, e.Start, first, e.CRCs)
-	} else {
-		err = v.m.Clear(ctx, e.Start, uint64(e.Count))
-	}
-	if err != nil {
-		return fmt.Errorf("replaying segment %s: %w", id, err)
-	}
-	return nil
-}
-
 // settleUnsent reports, and drops if nothing is lost by it, the local segments that are not
 // part of the history: prepared ones without a record, and those of an attachment that
 // ended when another gateway took over.
@@ -327,7 +247,7 @@ func (v *Volume) settleUnsent(rec *recovery, unsent map[segment.ID]bool) error {
 		case id <= rec.start && inHistory(rec.spans, id): // in the map already, but the upload was not noted
 			rec.unsent = append(rec.unsent, u)
 		default:
-			v.log.Warn("a local segment is not part of the volume any more: another gateway took over before it was uploaded",
+			v.log.Warn("a local segment is not part of the volume any more: the history ends before it",
 				"segment", id, "bytes", u.blocks*segment.BlockSize)
 		}
 	}

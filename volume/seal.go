@@ -47,8 +47,14 @@ func (v *Volume) opened(ctx context.Context) (*openSegment, error) {
 	case s := <-v.spares:
 		if s.err != nil {
 			v.prepare(v.last.Next()) // again at the next write: there may be room by then
+			if v.refused == nil {
+				_, v.refused = v.waits.begin(ctx, WorkWrite)
+			}
+			v.refused.failed(s.err, time.Time{})
 			return nil, fmt.Errorf("preparing a segment: %w", s.err)
 		}
+		v.refused.end()
+		v.refused = nil
 		v.open, v.last = s.open, s.open.seg.ID
 		v.prepare(v.last.Next())
 		return v.open, nil
@@ -78,7 +84,7 @@ func (v *Volume) rotate() {
 		// Just here the map is the state after a whole number of segments.
 		v.frozen, v.rootDue = v.m.Freeze(o.seg.ID), false
 	}
-	v.queue.push(upload{id: o.seg.ID, records: o.w.Records(), blocks: o.blocks, appends: v.appends, since: o.since, sealed: time.Now()})
+	v.queue.push(upload{id: o.seg.ID, records: o.w.Records(), blocks: o.blocks, appends: v.appends, since: o.since, sealed: time.Now(), end: reachOf(o.w)})
 	o.seg.Release()
 	signal(v.grown)
 }

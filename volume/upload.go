@@ -24,6 +24,7 @@ type upload struct {
 	since   time.Time // when its first block was accepted
 	sealed  time.Time // when it took its last append, or later
 	stored  bool      // it is in the bucket, but an earlier one is not
+	end     reach     // of its file
 }
 
 // uploadQueue holds the sealed segments that are not published, oldest first.
@@ -34,11 +35,29 @@ type uploadQueue struct {
 	published segment.ID // the newest segment that is in the bucket with all before it
 	blocks    int64      // of items not stored
 	more      chan struct{}
-	failing   error // why the last attempt failed, while it is being retried
+	advanced  chan struct{} // closed and replaced when published changes, or the volume has failed
 }
 
 func newUploadQueue(published segment.ID) uploadQueue {
-	return uploadQueue{published: published, more: make(chan struct{}, 1)}
+	return uploadQueue{published: published, more: make(chan struct{}, 1), advanced: make(chan struct{})}
+}
+
+// moved is closed when published changes, or the volume has failed.
+func (q *uploadQueue) moved() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.advanced
+}
+
+// tell wakes those who wait for published to change.
+func (q *uploadQueue) tell() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.advanced == nil {
+		return // nobody can be waiting: the volume is not open yet
+	}
+	close(q.advanced)
+	q.advanced = make(chan struct{})
 }
 
 func (q *uploadQueue) push(u upload) {
@@ -64,6 +83,11 @@ func (q *uploadQueue) next() (upload, bool) {
 // finish notes that a segment is stored. It reports whether that published anything:
 // segments are uploaded in parallel, but become part of the history in order.
 func (q *uploadQueue) finish(id segment.ID) (advanced bool) {
+	defer func() {
+		if advanced {
+			q.tell()
+		}
+	}()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i := range q.items {
@@ -79,6 +103,13 @@ func (q *uploadQueue) finish(id segment.ID) (advanced bool) {
 		advanced = true
 	}
 	return advanced
+}
+
+// waiting returns the segments that are not published, the oldest first.
+func (q *uploadQueue) waiting() []upload {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.items)
 }
 
 // unsent returns the blocks that are not in the bucket.
@@ -115,9 +146,6 @@ func (q *uploadQueue) describe(st *Stats) {
 	st.Segments = len(q.items)
 	if len(q.items) > 0 {
 		st.Oldest = q.items[0].since
-	}
-	if q.failing != nil {
-		st.UploadError = q.failing.Error()
 	}
 }
 
@@ -202,6 +230,8 @@ func (v *Volume) encode(builder *segment.Builder, u upload) ([]byte, error) {
 // put stores the object unless it is there. An object of that name with other content
 // was written by another gateway that believes to be this attachment.
 func (v *Volume) put(ctx context.Context, id segment.ID, body []byte) error {
+	ctx, call := v.waits.begin(ctx, WorkUpload)
+	defer call.end()
 	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
 		_, err := v.opts.Store.PutIf(ctx, id.Key(), body, "")
 		if errors.Is(err, object.ErrPrecondition) {
@@ -212,7 +242,6 @@ func (v *Volume) put(ctx context.Context, id segment.ID, body []byte) error {
 				return err
 			}
 		}
-		v.queue.setFailing(err)
 		if err == nil {
 			return nil
 		}
@@ -222,6 +251,7 @@ func (v *Volume) put(ctx context.Context, id segment.ID, body []byte) error {
 		// Whatever the reason (no permission, a full bucket), nothing is given up: the data
 		// stays here, and the status says why.
 		v.log.Warn("upload failed; it will be tried again", "segment", id, "error", err)
+		call.failed(err, time.Now().Add(pause))
 		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
@@ -266,10 +296,4 @@ func contains(whole, part *segment.ObjectHeader) bool {
 		}
 	}
 	return true
-}
-
-func (q *uploadQueue) setFailing(err error) {
-	q.mu.Lock()
-	q.failing = err
-	q.mu.Unlock()
 }

@@ -27,7 +27,7 @@ func OpenView(ctx context.Context, root blockmap.Root, size int64, opts Options)
 	if err != nil {
 		return nil, fmt.Errorf("opening a moment of a volume: %w", err)
 	}
-	return &View{blocks: blocks, checked: checkedReader{opts.Cache, opts.Logger, new(atomic.Int64)}, size: size}, nil
+	return &View{blocks: blocks, checked: checkedReader{opts.Cache, opts.Logger, new(atomic.Int64), nil}, size: size}, nil
 }
 
 // Size returns the size of the volume at the moment, in bytes.

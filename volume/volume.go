@@ -27,9 +27,16 @@ type Options struct {
 	Buffer  *Buffer
 	Gateway string // identity of this gateway
 	Host    string // its host name, for people
-	Boot    string // identity of this boot of the machine: what was not synced outlives a process, not a boot
-	Codec   segment.Codec
-	Logger  *slog.Logger
+	// Lease, Group and From are about the ownership; see ClaimOptions.
+	Lease time.Duration
+	Group string
+	From  string
+	// Mirror is the gateway's peer, and Received is what others mirror here; nil: there is none.
+	Mirror   Mirror
+	Received Received
+	Boot     string // identity of this boot of the machine: what was not synced outlives a process, not a boot
+	Codec    segment.Codec
+	Logger   *slog.Logger
 	// MapBytes bounds the decoded part of the block map in memory; 0 means 128 MiB.
 	MapBytes int64
 	// SealAfter is the age at which an open segment is sealed for upload; 0 means 5 s.
@@ -63,9 +70,10 @@ type Volume struct {
 	sealedAppends uint64
 	appends       uint64 // counts appends, to tell a flush what it must cover
 	frozen        *blockmap.Frozen
-	rootDue       bool // the next rotation freezes the map for a root
-	cut           *Cut // not closed yet
-	checkpointDue bool // there is a root that the last checkpoint may be older than
+	rootDue       bool  // the next rotation freezes the map for a root
+	cut           *Cut  // not closed yet
+	refused       *wait // the disk has no room for a segment; nil: it has
+	checkpointDue bool  // there is a root that the last checkpoint may be older than
 
 	spares  chan spare    // one prepared file, or none yet
 	cutting chan struct{} // holds a token while the volume is held or a cut is not closed
@@ -78,10 +86,18 @@ type Volume struct {
 	grown    chan struct{} // wakes the sealer
 	advanced chan struct{} // wakes the keeper
 
+	durability atomic.Pointer[Durability] // what flushes wait for
+	publishing atomic.Int64               // how many wait for the bucket
+	inBucket   rounds
+	onPeer     rounds               // protects mirrored and askPeer
+	mirrored   map[segment.ID]reach // how far the copies on the peer go; nil: of this attachment there are none
+	askPeer    time.Time            // when it may be asked again
+
 	sync  syncState
 	queue uploadQueue
 	ahead readAhead
 	stats counters
+	waits waits // for the bucket
 
 	checked checkedReader // adds to stats
 
@@ -91,6 +107,9 @@ type Volume struct {
 
 // ErrClosed is returned for I/O on a volume that is closed.
 var ErrClosed = errors.New("the volume is closed")
+
+// ErrAborted says that a snapshot of a volume cannot be completed any more, however often that is tried.
+var ErrAborted = errors.New("the snapshot is given up")
 
 // openSegment is a local segment file that still takes appends, or did.
 type openSegment struct {
@@ -122,6 +141,10 @@ type Stats struct {
 	Segments  int        `json:"queued_segments"`
 	Oldest    time.Time  `json:"oldest_queued"` // when the oldest of them was accepted; zero if none
 
+	Durability Durability `json:"durability"`
+	Group      string     `json:"group,omitempty"`    // whose standby gateways may take it over
+	Takeover   *Takeover  `json:"takeover,omitempty"` // the last one
+
 	// Of stored volumes:
 	Path    string `json:"path,omitempty"`          // of the data
 	Changed int64  `json:"changed_bytes,omitempty"` // since the last snapshot
@@ -138,19 +161,27 @@ type Stats struct {
 	Roots            int64  `json:"roots"`
 	Error            string `json:"error,omitempty"`        // why I/O fails, if it does
 	UploadError      string `json:"upload_error,omitempty"` // why the last upload failed, while it is retried
+
+	Waiting []Waiting `json:"waiting,omitempty"` // for the bucket
 }
 
 // Stats returns a snapshot of the volume's state.
 func (v *Volume) Stats() Stats {
 	head := v.claim.Head()
 	st := Stats{
-		ID: v.id, Name: head.Name, Size: v.size.Load(), Epoch: head.Epoch,
+		ID: v.id, Name: head.Name, Size: v.size.Load(), Epoch: head.Epoch, Durability: v.Durability(), Group: v.opts.Group, Takeover: head.Takeover,
 		ReadBytes: v.stats.readBytes.Load(), WriteBytes: v.stats.writeBytes.Load(),
 		ReadOps: v.stats.readOps.Load(), WriteOps: v.stats.writeOps.Load(), Flushes: v.stats.flushes.Load(),
 		UploadedBytes: v.stats.uploadedBytes.Load(), UploadedSegments: v.stats.uploadedSegments.Load(),
 		ChecksumErrors: v.stats.checksumErrors.Load(), Roots: v.stats.roots.Load(),
 	}
 	v.queue.describe(&st)
+	st.Waiting = v.waits.list()
+	for _, w := range st.Waiting {
+		if w.Work == WorkUpload {
+			st.UploadError = w.Error
+		}
+	}
 	v.mu.Lock()
 	if v.open != nil && v.open.blocks > 0 {
 		st.Queued += v.open.blocks * segment.BlockSize
@@ -164,6 +195,21 @@ func (v *Volume) Stats() Stats {
 		st.Error = (*err).Error()
 	}
 	return st
+}
+
+// Lease returns the lease of the volume, or nil if its ownership does not end by itself. Who answers for the volume
+// looks at it before and after each I/O.
+func (v *Volume) Lease() *Lease { return v.claim.Lease() }
+
+// queued returns how many bytes are accepted and not in the bucket.
+func (v *Volume) queued() int64 {
+	blocks := v.queue.unsent()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.open != nil {
+		blocks += v.open.blocks
+	}
+	return blocks * segment.BlockSize
 }
 
 // ID returns the volume's identity.
@@ -187,7 +233,11 @@ func (v *Volume) Resize(ctx context.Context, size int64) error {
 // fail makes all further I/O return err: the state in memory or on disk can no longer be
 // trusted, or is no longer ours.
 func (v *Volume) fail(err error) {
-	if v.failed.CompareAndSwap(nil, &err) && !errors.Is(err, ErrClosed) {
+	if !v.failed.CompareAndSwap(nil, &err) {
+		return
+	}
+	v.queue.tell()
+	if !errors.Is(err, ErrClosed) {
 		v.log.Error("volume stopped: all I/O fails until it is attached again", "error", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,44 +80,6 @@ func newestSegment(t *testing.T, dir string) (name string, found *segment.Recove
 		t.Fatal("no segment has a record")
 	}
 	return name, found
-}
-
-// TestTornTail takes away the end of what was written last, as a loss of power does to what was never flushed: the volume opens all
-// the same, with all that was written before the damage.
-func TestTornTail(t *testing.T) {
-	for damage, harm := range map[string]func(name string, r *segment.Recovered) error{
-		"the file's last 100 bytes": func(name string, _ *segment.Recovered) error { return os.Truncate(name, segment.FileSize-100) },
-		"the last block": func(name string, r *segment.Recovered) error {
-			return os.Truncate(name, segment.SlotOffset(r.Slot)-100)
-		},
-		"all data":        func(name string, _ *segment.Recovered) error { return os.Truncate(name, segment.MetaSize) },
-		"the last record": func(name string, r *segment.Recovered) error { return os.Truncate(name, r.Offset-100) },
-		"the header":      func(name string, _ *segment.Recovered) error { return os.Truncate(name, 100) },
-		"the file":        func(name string, _ *segment.Recovered) error { return os.Remove(name) },
-	} {
-		t.Run(damage, func(t *testing.T) {
-			store := newStore(t)
-			head := create(t, store, 16*mib)
-			g := newGateway(t, store, gatewayOptions{})
-			v := g.attach(head, false)
-			writeRing(t, v, 1, 100)
-			if err := v.Upload(context.Background()); err != nil { // from here on another segment
-				t.Fatal(err)
-			}
-			writeRing(t, v, 101, 50)
-			dir := g.crashed()
-			g.stop()
-			if err := harm(newestSegment(t, dir)); err != nil {
-				t.Fatal(err)
-			}
-			again := newGateway(t, store, gatewayOptions{dir: dir})
-			defer again.stop()
-			again.opts.Boot = "boot-2"
-			if c := ringPrefix(t, again.attach(head, true)); c < 100 || c == 150 && damage != "the file's last 100 bytes" {
-				t.Errorf("the volume is as after write %d; 1 to 100 were not harmed, the last of 150 was", c)
-			}
-		})
-	}
 }
 
 // TestBacklog fills the upload buffer while the bucket takes no data, and dies: the next process opens the volume, serves it, and
@@ -213,4 +176,97 @@ func TestDiscardOfMuch(t *testing.T) {
 		t.Errorf("a discarded block is mapped=%t, %v", mapped, err)
 	}
 	g.abandon()
+}
+
+// lossy is a store that takes one object only later than all others.
+type lossy struct {
+	object.Store
+	key string
+}
+
+func (s *lossy) PutIf(ctx context.Context, key string, body []byte, match string) (string, error) {
+	if key == s.key {
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	return s.Store.PutIf(ctx, key, body, match)
+}
+
+// TestHistoryEndsAtAGap loses a gateway whose second segment had not arrived when the third had: what is recovered from the bucket
+// is the state after the first.
+func TestHistoryEndsAtAGap(t *testing.T) {
+	bucket := newStore(t)
+	head := create(t, bucket, 16*mib)
+	store := &lossy{Store: bucket, key: segment.NewID(1, 2).Key()}
+	a := newGateway(t, store, gatewayOptions{name: "a"})
+	v := a.attach(head, false)
+	for n := range uint64(3) {
+		writeRing(t, v, 1+5*n, 5)
+		brief, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		_ = v.Upload(brief) // of the later ones it cannot end
+		cancel()
+	}
+	for _, id := range []segment.ID{segment.NewID(1, 1), segment.NewID(1, 3)} {
+		if _, err := bucket.Stat(context.Background(), id.Key()); err != nil {
+			t.Fatalf("segment %s is not in the bucket: the test proves nothing: %v", id, err)
+		}
+	}
+	b := newGateway(t, bucket, gatewayOptions{name: "b"})
+	if got := ringPrefix(t, b.attach(head, true)); got != 5 {
+		t.Errorf("recovered are the writes up to %d, not 5", got)
+	}
+	b.stop()
+	a.stop()
+}
+
+// TestRotOnDisk flips a bit of each block in a local segment file: what the bucket has is fetched again, and what only this disk has is
+// an error.
+func TestRotOnDisk(t *testing.T) {
+	for name, uploaded := range map[string]bool{"in the bucket": true, "only here": false} {
+		t.Run(name, func(t *testing.T) {
+			ctx, bucket := context.Background(), newStore(t)
+			head := create(t, bucket, 16*mib)
+			store := object.Store(bucket)
+			if !uploaded {
+				store = &lossy{Store: bucket, key: segment.NewID(1, 1).Key()}
+			}
+			g := newGateway(t, store, gatewayOptions{})
+			v := g.attach(head, false)
+			want := bytes.Repeat([]byte{1}, 8192)
+			write(t, v, 0, want)
+			brief, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+			err := v.Upload(brief)
+			cancel()
+			if uploaded != (err == nil) {
+				t.Fatal(err)
+			}
+			name, _ := newestSegment(t, g.dir)
+			f, err := os.OpenFile(name, os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := bytes.Index(body, want)
+			for _, off := range []int{at + 100, at + 4096 + 100} {
+				if _, err := f.WriteAt([]byte{0x41}, int64(off)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			got := make([]byte, len(want))
+			err = v.Read(ctx, got, 0, true)
+			if uploaded && (err != nil || !bytes.Equal(got, want)) {
+				t.Errorf("what the bucket has is not fetched again: %v", err)
+			}
+			if !uploaded && !errors.Is(err, volume.ErrChecksum) {
+				t.Errorf("rot was read: %v", err)
+			}
+			g.stop()
+		})
+	}
 }

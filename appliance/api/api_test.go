@@ -46,6 +46,10 @@ func (r *recorder) ShowVolume(_ context.Context, name string) (*Volume, error) {
 	return &Volume{Name: name}, r.did("show %s", name)
 }
 
+func (r *recorder) SetDurability(_ context.Context, name string, q DurabilityRequest) (*Volume, error) {
+	return &Volume{Name: name}, r.did("durability %s %+v", name, q)
+}
+
 func (r *recorder) ResizeVolume(_ context.Context, name string, q ResizeRequest) (*Volume, error) {
 	return &Volume{Name: name, Size: q.Size}, r.did("resize %s %d", name, q.Size)
 }
@@ -191,7 +195,8 @@ func everything(ctx context.Context, b Backend) error {
 	_, e30 := b.StartScrub(ctx, ScrubRequest{Volume: "demo", Quick: true, Rate: 1 << 20})
 	_, e31 := b.ShowScrub(ctx, "12ab")
 	e32 := b.CancelScrub(ctx, "12ab")
-	return errors.Join(e30, e31, e32, e29, e27, e28, e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14, e15, e16, e17, e18, e19, e20, e21, e22, e23, e24, e25, e26)
+	_, e33 := b.SetDurability(ctx, "demo", DurabilityRequest{Durability: "bucket"})
+	return errors.Join(e33, e30, e31, e32, e29, e27, e28, e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14, e15, e16, e17, e18, e19, e20, e21, e22, e23, e24, e25, e26)
 }
 
 // TestClientIsTransparent: to call the client is to call the backend behind the handlers.

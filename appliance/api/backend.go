@@ -41,6 +41,8 @@ type Volumes interface {
 	ListVolumes(ctx context.Context) ([]Volume, error)
 	ShowVolume(ctx context.Context, name string) (*Volume, error)
 	ResizeVolume(ctx context.Context, name string, req ResizeRequest) (*Volume, error)
+	// SetDurability changes what flushes of a cached volume wait for.
+	SetDurability(ctx context.Context, name string, req DurabilityRequest) (*Volume, error)
 	// DeleteVolume deletes; while initiators are logged in, only with force.
 	DeleteVolume(ctx context.Context, name string, force bool) error
 }

@@ -168,6 +168,11 @@ func (c *Client) ShowVolume(ctx context.Context, name string) (*Volume, error) {
 	return call[Volume](ctx, c, http.MethodGet, volumePath(name), nil)
 }
 
+// SetDurability implements Backend.
+func (c *Client) SetDurability(ctx context.Context, name string, req DurabilityRequest) (*Volume, error) {
+	return call[Volume](ctx, c, http.MethodPut, volumePath(name, "durability"), req)
+}
+
 // ResizeVolume implements Backend.
 func (c *Client) ResizeVolume(ctx context.Context, name string, req ResizeRequest) (*Volume, error) {
 	return call[Volume](ctx, c, http.MethodPatch, volumePath(name), req)

@@ -82,6 +82,9 @@ func routes(b Backend) []route {
 		{"PATCH /v1/volumes/{name}", quickTime, withBody(func(r *http.Request, body ResizeRequest) (any, error) {
 			return b.ResizeVolume(r.Context(), name(r), body)
 		})},
+		{"PUT /v1/volumes/{name}/durability", longTime, withBody(func(r *http.Request, body DurabilityRequest) (any, error) {
+			return b.SetDurability(r.Context(), name(r), body)
+		})},
 		{"DELETE /v1/volumes/{name}", longTime, func(r *http.Request) (any, error) {
 			force, err := flag(r, "force")
 			if err != nil {

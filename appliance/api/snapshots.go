@@ -73,6 +73,7 @@ type CloneRequest struct {
 	Path     string     `json:"path,omitempty"`
 	Rate     int64      `json:"fill_bytes_per_second,omitempty"`
 	Size     int64      `json:"size_bytes,omitempty"` // 0: that of the source; more grows the disk
+	Settings
 }
 
 func snapshotRoutes(b Backend) []route {

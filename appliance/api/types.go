@@ -25,8 +25,15 @@ type Volume struct {
 	Created time.Time `json:"created"`
 	Epoch   uint64    `json:"epoch"` // raised by each attachment
 	Owner   *Owner    `json:"owner,omitempty"`
-	Origin  *Origin   `json:"origin,omitempty"` // of a clone
-	Space   *Space    `json:"space,omitempty"`  // as of the last pass over the bucket
+	// Durability is what flushes of a cached volume wait for: "local" disk, that of the "peer" too, or the "bucket".
+	Durability string `json:"durability,omitempty"`
+	// WriteThrough: its writes wait for that, too.
+	WriteThrough bool   `json:"write_through,omitempty"`
+	Lease        *Lease `json:"lease,omitempty"` // of a volume that a standby may take over
+	// Takeover is the last time that the volume was taken from a gateway by force.
+	Takeover *Takeover `json:"takeover,omitempty"`
+	Origin   *Origin   `json:"origin,omitempty"` // of a clone
+	Space    *Space    `json:"space,omitempty"`  // as of the last pass over the bucket
 
 	IQN    string `json:"iqn"`
 	LUN    int    `json:"lun"`
@@ -41,12 +48,37 @@ type Volume struct {
 	QueuedSegments int        `json:"queued_segments"`
 	OldestQueued   *time.Time `json:"oldest_queued,omitempty"`     // when the oldest of them was accepted
 	UploadError    string     `json:"upload_error,omitempty"`      // of the last upload, while it is tried again
+	Waiting        []Waiting  `json:"waiting,omitempty"`           // what is held up
 	Import         *int64     `json:"import_done_bytes,omitempty"` // how much of an image is there whose import is unfinished: initiators are not let in
 
 	Counters *Counters `json:"counters,omitempty"`
 	Sessions []Session `json:"sessions"`
 	Access   *Access   `json:"access,omitempty"`
 	Attach   []string  `json:"attach,omitempty"` // the commands that use it on Linux
+}
+
+// Waiting is work of a volume that the bucket or the local disk holds up, and that goes on by itself when that has an end.
+type Waiting struct {
+	Work  string     `json:"work"` // upload, read, or write: that fails for want of room on the local disk
+	Error string     `json:"error"`
+	Since time.Time  `json:"since"`
+	Next  *time.Time `json:"next_attempt,omitempty"` // if it is in the past, it is being tried now; nil: only an answer is missing or, of writes, each one tries
+}
+
+// Lease is the ownership of a volume that ends by itself when it is not renewed.
+type Lease struct {
+	Group string  `json:"group"`
+	Term  float64 `json:"term_seconds"`
+	Held  bool    `json:"held"` // else I/O waits until it is renewed
+}
+
+// Takeover says from whom a volume was taken.
+type Takeover struct {
+	Time    time.Time `json:"time"`
+	Gateway string    `json:"gateway"`
+	Host    string    `json:"host"`
+	Renewed time.Time `json:"renewed"`      // when that gateway last said that it lived
+	Queued  int64     `json:"queued_bytes"` // what it had not uploaded then, and what is therefore missing, about
 }
 
 // Origin says what a clone began as.
@@ -68,6 +100,22 @@ type Owner struct {
 	Gateway string    `json:"gateway"`
 	Host    string    `json:"host"`
 	Renewed time.Time `json:"renewed"` // when it last said that it lives
+}
+
+// StandbyStatus says whose volumes a gateway stands by for.
+type StandbyStatus struct {
+	Group   string          `json:"group"`
+	Volumes []StandbyVolume `json:"volumes"`
+}
+
+// StandbyVolume is a volume that another gateway serves and this one takes over when that one has been silent for too long.
+type StandbyVolume struct {
+	Name     string  `json:"name"`
+	Gateway  string  `json:"gateway"` // that serves it
+	Host     string  `json:"host"`
+	Queued   int64   `json:"queued_bytes"`     // not in the bucket, as it said last
+	Silent   float64 `json:"silent_seconds"`   // since its last sign of life
+	Patience float64 `json:"patience_seconds"` // after which it is taken over
 }
 
 // Counters count since the volume was attached.
@@ -139,8 +187,24 @@ type CreateRequest struct {
 	Preserve bool   `json:"preserve,omitempty"`
 	// Rate bounds how fast a stored volume that begins as a snapshot is filled, in bytes a second; 0: not at all.
 	Rate int64 `json:"fill_bytes_per_second,omitempty"`
+	Settings
+}
+
+// Settings are those of a new volume, for which there are defaults.
+type Settings struct {
 	// Window is for how long the volume can go back, in seconds; the default is 24 hours, 0 is not at all.
 	Window *int64 `json:"recovery_window_seconds,omitempty"`
+	// Durability is what flushes of a cached volume wait for: "local" disk, the default, that of the "peer" too, or the "bucket".
+	Durability string `json:"durability,omitempty"`
+	// WriteThrough has its writes wait for that, too: there is no write cache.
+	WriteThrough bool `json:"write_through,omitempty"`
+}
+
+// DurabilityRequest asks for flushes to wait for "local" disk, for that of the "peer" too, or for the "bucket"; and for writes to do so, or not to, while no
+// initiator is logged in.
+type DurabilityRequest struct {
+	Durability   string `json:"durability"`
+	WriteThrough *bool  `json:"write_through,omitempty"` // as it is, if it is left out
 }
 
 // ResizeRequest asks for a larger volume.
@@ -177,6 +241,7 @@ type Status struct {
 
 	Collection CollectionStatus `json:"garbage_collection"`
 	Schedules  ScheduleStatus   `json:"schedules"`
+	Standby    *StandbyStatus   `json:"standby,omitempty"`
 	Volumes    []Volume         `json:"volumes"` // attached and failed ones
 	Puts       int64            `json:"puts"`    // write requests to the store since the start, repeated ones included
 	Mallocs    uint64           `json:"mallocs"` // heap objects allocated since the start

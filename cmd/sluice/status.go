@@ -50,6 +50,7 @@ func printStatus(w io.Writer, s *api.Status) {
 		printVolumes(w, s.Volumes)
 	}
 	printSpace(w, s.Volumes)
+	printStandby(w, s.Standby)
 	if n := s.Schedules; n.Error != "" {
 		fmt.Fprintf(w, "\nsnapshot schedules: %d of %d fail: %s\n", n.Failing, n.Schedules, n.Error)
 	}
@@ -57,10 +58,54 @@ func printStatus(w io.Writer, s *api.Status) {
 		switch {
 		case v.Error != "":
 			fmt.Fprintf(w, "\nvolume %s has failed: %s\n", v.Name, v.Error)
+		case v.Lease != nil && !v.Lease.Held:
+			fmt.Fprintf(w, "\nvolume %s answers no I/O: its lease has run out and cannot be renewed; it goes on when the bucket can be reached, unless another gateway has taken it over\n", v.Name)
+		case len(v.Waiting) > 0:
+			for _, wait := range v.Waiting {
+				fmt.Fprintf(w, "\nvolume %s: %s\n", v.Name, describeWaiting(wait))
+			}
 		case v.UploadError != "":
 			fmt.Fprintf(w, "\nvolume %s cannot be uploaded now; it is tried again: %s\n", v.Name, v.UploadError)
 		}
 	}
+}
+
+// describeWaiting tells what is held up, since when, why, and what comes next.
+func describeWaiting(w api.Waiting) string {
+	if w.Work == "write" {
+		return fmt.Sprintf("writes fail since %s ago, and go on when the local disk has room again: %s", ago(w.Since), w.Error)
+	}
+	what := "reads of what is not on local disk wait"
+	switch w.Work {
+	case "upload":
+		what = "uploads wait, writes go on until the upload buffer is full"
+	case "mirror":
+		what = "flushes wait for the peer, or for the bucket instead"
+	}
+	next := "nothing is lost, and it goes on when the answer comes"
+	if w.Next != nil {
+		next = "it is being tried again"
+		if in := time.Until(*w.Next); in > 0 {
+			next += fmt.Sprintf(" in %.0f s", in.Seconds())
+		}
+	}
+	return fmt.Sprintf("%s, for %s already; %s: %s", what, ago(w.Since), next, w.Error)
+}
+
+// printStandby prints what would be taken over.
+func printStandby(w io.Writer, s *api.StandbyStatus) {
+	if s == nil {
+		return
+	}
+	fmt.Fprintf(w, "\nstands by for group %s: %d volumes\n", s.Group, len(s.Volumes))
+	if len(s.Volumes) == 0 {
+		return
+	}
+	t := newTable(w, "name", "served on", "not uploaded", "last sign of life", "taken over after")
+	for _, v := range s.Volumes {
+		t.AppendRow([]any{v.Name, v.Host, about(v.Queued), fmt.Sprintf("%.0f s ago", v.Silent), fmt.Sprintf("%.0f s", v.Patience)})
+	}
+	t.Render()
 }
 
 func describeCollection(c *api.CollectionStatus) string {

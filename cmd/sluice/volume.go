@@ -13,7 +13,7 @@ import (
 
 func newVolume(c *client) *cobra.Command {
 	return group("volume", "Create, show, change and delete volumes",
-		newVolumeCreate(c), newVolumeList(c), newVolumeShow(c), newVolumeResize(c), newVolumeDelete(c), newVolumeAttach(c), newVolumeDetach(c), newVolumeClone(c), newRecoveryPoints(c),
+		newVolumeCreate(c), newVolumeList(c), newVolumeShow(c), newVolumeResize(c), newVolumeDelete(c), newVolumeAttach(c), newVolumeDetach(c), newVolumeClone(c), newRecoveryPoints(c), newVolumeDurability(c),
 		newVolumeImport(c), newVolumeExport(c), newVolumeScrub(c))
 }
 
@@ -45,14 +45,31 @@ func printVolume(w io.Writer, v *api.Volume) {
 	if v.State == api.StateAttached && v.Path == "" {
 		add("not uploaded", fmt.Sprintf("%s in %d segments", about(v.Queued), v.QueuedSegments))
 	}
+	if v.Durability != "" {
+		add("durability", v.Durability+": "+describeDurability(v))
+	}
 	if v.Import != nil {
 		add("import", "unfinished, "+about(*v.Import)+" done: no initiator is let in before it is")
 	}
-	if v.UploadError != "" {
+	for _, w := range v.Waiting {
+		add("waiting", describeWaiting(w))
+	}
+	if v.UploadError != "" && len(v.Waiting) == 0 {
 		add("upload error", v.UploadError)
 	}
 	if v.Owner != nil {
 		add("served by", fmt.Sprintf("gateway %s on %s, last heard of %s ago", v.Owner.Gateway, v.Owner.Host, ago(v.Owner.Renewed)))
+	}
+	if l := v.Lease; l != nil {
+		held := "held"
+		if !l.Held {
+			held = "run out: I/O waits until it is renewed"
+		}
+		add("lease", fmt.Sprintf("%g s, for standbys of group %s, %s", l.Term, l.Group, held))
+	}
+	if t := v.Takeover; t != nil {
+		add("taken over", fmt.Sprintf("%s from %s, which had last been heard of at %s and not uploaded %s then: that is missing",
+			localTime(t.Time), t.Host, localTime(t.Renewed), about(t.Queued)))
 	}
 	add("epoch", strconv.FormatUint(v.Epoch, 10))
 	if n := v.Counters; n != nil {

@@ -15,6 +15,7 @@ func newVolumeClone(c *client) *cobra.Command {
 	var size api.Size
 	var snapshot, at string
 	var place placement
+	var set settings
 	cmd := &cobra.Command{
 		Use:   "clone SOURCE NEW",
 		Short: "Create a volume that begins as another one is, or was",
@@ -27,9 +28,10 @@ func newVolumeClone(c *client) *cobra.Command {
 	cmd.Flags().StringVar(&at, "at", "", "the moment to begin with, a time or how long ago it was: the newest recovery point that is not after it")
 	cmd.MarkFlagsMutuallyExclusive("snapshot", "at")
 	place.flags(cmd)
+	set.flags(cmd)
 	cmd.Flags().Var(&size, "size", "a larger size (default: the source's)")
 	cmd.RunE = c.verb(func(ctx context.Context, daemon *api.Client, args []string) error {
-		req := api.CloneRequest{Name: args[1], Snapshot: snapshot, Size: int64(size), Mode: place.mode, Path: place.path, Rate: int64(place.rate)}
+		req := api.CloneRequest{Name: args[1], Snapshot: snapshot, Size: int64(size), Mode: place.mode, Path: place.path, Rate: int64(place.rate), Settings: set.get(cmd)}
 		if at != "" {
 			t, err := parseMoment(at, time.Now())
 			if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,9 +13,9 @@ import (
 
 func newVolumeCreate(c *client) *cobra.Command {
 	var size api.Size
-	var window time.Duration
 	var snapshot string
 	var place placement
+	var set settings
 	cmd := &cobra.Command{
 		Use:   "create NAME --size SIZE",
 		Short: "Create a volume and serve it; prints how to use it",
@@ -30,7 +29,7 @@ func newVolumeCreate(c *client) *cobra.Command {
 	cmd.Flags().StringVar(&snapshot, "snapshot", "", "the snapshot to begin with, by the beginning of its ID; then --size may be left out")
 	place.flags(cmd)
 	cmd.Flags().BoolVar(&place.preserve, "preserve", false, "take what is in --path as the volume's first content")
-	cmd.Flags().DurationVar(&window, "recovery-window", 24*time.Hour, "for how long the volume can go back to what it was (0: not at all)")
+	set.flags(cmd)
 	cmd.RunE = c.volumeVerb(func(ctx context.Context, daemon *api.Client, name string) error {
 		if snapshot == "" && size == 0 {
 			return usagef("say with --size how large the volume shall be")
@@ -40,10 +39,7 @@ func newVolumeCreate(c *client) *cobra.Command {
 		}
 		req := api.CreateRequest{
 			Name: name, Size: int64(size), Mode: place.mode, Snapshot: snapshot,
-			Path: place.path, Preserve: place.preserve, Rate: int64(place.rate),
-		}
-		if cmd.Flags().Changed("recovery-window") {
-			req.Window = new(int64(window / time.Second))
+			Path: place.path, Preserve: place.preserve, Rate: int64(place.rate), Settings: set.get(cmd),
 		}
 		v, err := daemon.CreateVolume(ctx, req)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
@@ -160,6 +161,32 @@ func TestDurability(t *testing.T) {
 				t.Errorf("%s with WCE %d wrote after its flush: %q", c.name, wce, calls)
 			}
 		}
+	}
+}
+
+// TestNoWriteCache: a disk without one says so, cannot be given one, and flushes each write.
+func TestNoWriteCache(t *testing.T) {
+	r := newRig(t)
+	var err error
+	r.d, err = New(Options{
+		Disk: r.ram, ID: [16]byte{1, 2, 3}, Target: "iqn.2026-01.test:disk", WriteThrough: true, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for control, want := range map[byte]byte{0: 0, 1: 0, 2: 0} { // current, changeable, default
+		page := r.good([]byte{0x1a, 0x08, control<<6 | 0x08, 0, 255, 0}, nil, 255).In
+		if got := page[4+2]; got != want {
+			t.Errorf("page control %d: %#x", control, got)
+		}
+	}
+	if v := r.do([]byte{0x15, 0x10, 0, 0, 24, 0}, append([]byte{0, 0, 0, 0, 0x08, 18, writeCache}, make([]byte, 17)...), 0).verdict(); v == "good" {
+		t.Error("it was given a write cache")
+	}
+	r.ram.history()
+	r.good(cdb10(0x2a, 0, 1, 1), sectorOf(1), 0)
+	if calls := r.ram.history(); !slices.Equal(calls, []string{"write 1+1", "flush"}) {
+		t.Errorf("the disk saw %q", calls)
 	}
 }
 

@@ -35,10 +35,14 @@ type Options struct {
 	Target   string        // iSCSI name of the target that it is a LUN of
 	Revision string        // of the product, up to 4 characters
 	Registry scsi.Registry // of persistent reservations; nil: none outlive the device
-	Modes    scsi.Registry // of saved mode pages; nil: none can be saved
-	Peers    Peers         // nil: a copy is always inside this disk
-	Tokens   *Tokens       // of all disks of the gateway; nil: of this disk alone
-	Logger   *slog.Logger
+	// Outlasting has all of them outlive it, not just those of which initiators ask that: see scsi.Config.
+	Outlasting bool
+	Modes      scsi.Registry // of saved mode pages; nil: none can be saved
+	// WriteThrough has every write answered only when it survives what a flush does: there is no write cache.
+	WriteThrough bool
+	Peers        Peers   // nil: a copy is always inside this disk
+	Tokens       *Tokens // of all disks of the gateway; nil: of this disk alone
+	Logger       *slog.Logger
 }
 
 // Device is a disk as SBC-3 describes it. It implements scsi.LogicalUnit.
@@ -88,10 +92,10 @@ func New(o Options) (*Device, error) {
 	d.naa = id.Designator()
 	var err error
 	d.Unit, err = scsi.NewUnit(scsi.Config{
-		Identity: id, Logger: o.Logger, Registry: o.Registry, Modes: o.Modes, Specific: d.specific,
+		Identity: id, Logger: o.Logger, Registry: o.Registry, Outlasting: o.Outlasting, Modes: o.Modes, Specific: d.specific,
 		Blocks:   func() (uint64, uint32) { return d.sectors(), sector },
 		Selected: d.selected,
-	}, d.operations(), modePages())
+	}, d.operations(), modePages(o.WriteThrough))
 	return d, err
 }
 

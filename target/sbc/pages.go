@@ -39,10 +39,12 @@ func characteristics() []byte {
 // what is not mapped reads as zeros.
 func provisioning() []byte { return []byte{0, 0x80 | 0x40 | 0x20 | 0x04, 0x02, 0} }
 
-// modePages are those of a disk: error recovery, caching, control, exceptions.
-func modePages() []*scsi.ModePage {
+// modePages are those of a disk: error recovery, caching, control, exceptions. One without a write cache cannot be given one.
+func modePages(writeThrough bool) []*scsi.ModePage {
 	caching := &scsi.ModePage{Code: 0x08, Default: make([]byte, 18), Changeable: make([]byte, 18)}
-	caching.Default[0], caching.Changeable[0] = writeCache, writeCache
+	if !writeThrough {
+		caching.Default[0], caching.Changeable[0] = writeCache, writeCache
+	}
 	return []*scsi.ModePage{
 		{Code: 0x01, Default: append([]byte{0xc0}, make([]byte, 9)...), Changeable: make([]byte, 10)}, // AWRE, ARRE
 		caching,

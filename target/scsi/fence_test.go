@@ -124,10 +124,10 @@ type hanging struct {
 	asked, goOn chan struct{}
 }
 
-func (h *hanging) Save(state []byte) error {
+func (h *hanging) Save(ctx context.Context, state []byte) error {
 	h.asked <- struct{}{}
 	<-h.goOn
-	return h.memory.Save(state)
+	return h.memory.Save(ctx, state)
 }
 
 // TestSavingHoldsUpNobody: while reservations are saved other commands go on, and a reservation

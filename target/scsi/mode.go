@@ -201,7 +201,7 @@ func (u *Unit) selected(ctx context.Context, c *Command, changed, save bool) {
 			err = u.cfg.Selected(ctx)
 		}
 		if err == nil && save {
-			err = u.saveModes()
+			err = u.saveModes(ctx)
 		}
 		u.Finished(c)
 		if err != nil {

@@ -104,8 +104,8 @@ func (u *Unit) change(ctx context.Context, q *prRequest) prResult {
 	if result.status != Good || result.bad != nil {
 		return result
 	}
-	if before.APTPL || next.APTPL {
-		if err := u.save(next); err != nil {
+	if u.outlast(&before) || u.outlast(&next) {
+		if err := u.save(ctx, &next); err != nil {
 			u.cfg.Logger.Error("persistent reservation", "error", err)
 			return refused(Sense{Key: HardwareError, Code: InternalFailure})
 		}

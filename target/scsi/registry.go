@@ -1,6 +1,7 @@
 package scsi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,20 +9,25 @@ import (
 
 // Registry keeps what an initiator asked to survive a loss of power: persistent reservations
 // (APTPL, SPC-4 5.12.5), or mode pages (SP, SPC-4 6.9). Save has returned before the initiator is
-// answered.
+// answered; its context ends when the command is aborted.
 type Registry interface {
 	Load() ([]byte, error) // nothing, if nothing was saved
-	Save(state []byte) error
+	Save(ctx context.Context, state []byte) error
 }
 
-// save saves registrations if they are to survive, or else that there are none.
-func (u *Unit) save(r registrations) error {
-	if !r.APTPL {
-		r = registrations{}
+// outlast tells whether registrations are to survive.
+func (u *Unit) outlast(r *registrations) bool {
+	return u.cfg.Registry != nil && (r.APTPL || u.cfg.Outlasting)
+}
+
+// save saves registrations if they are to survive and there are any, or else nothing.
+func (u *Unit) save(ctx context.Context, r *registrations) (err error) {
+	var body []byte
+	if u.outlast(r) && len(r.Registrants) > 0 {
+		body, err = json.Marshal(r)
 	}
-	body, err := json.Marshal(&r)
 	if err == nil {
-		err = u.cfg.Registry.Save(body)
+		err = u.cfg.Registry.Save(ctx, body)
 	}
 	if err != nil {
 		return fmt.Errorf("saving persistent reservations: %w", err)

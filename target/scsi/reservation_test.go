@@ -21,7 +21,7 @@ type memory struct {
 
 func (m *memory) Load() ([]byte, error) { return m.state, m.err }
 
-func (m *memory) Save(state []byte) error {
+func (m *memory) Save(_ context.Context, state []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err == nil {
@@ -349,6 +349,35 @@ func TestReservationInvariants(t *testing.T) {
 			},
 		})
 	})
+}
+
+// TestOutlasting restarts units that keep all registrations, whether or not an initiator asks for that.
+func TestOutlasting(t *testing.T) {
+	m := &memory{}
+	outlasting := func() *rig {
+		r := newRig(t, m)
+		r.u.cfg.Outlasting = true
+		return r
+	}
+	r := outlasting()
+	a, b := r.nexus("a"), r.nexus("b")
+	r.must(r.prOut(a, prRegister, 0, 0, 1, 0))
+	r.must(r.prOut(b, prRegister, 0, 0, 2, 0))
+	r.must(r.prOut(a, prReserve, writeExclusive, 1, 0, 0))
+
+	r = outlasting()
+	a, b = r.nexus("a"), r.nexus("b")
+	r.expect(b, writeCDB, nil, "conflict")
+	r.expect(a, writeCDB, nil, "good")
+	if got := r.prIn(a, prReportCapabilities); got[3]&0x01 != 0 {
+		t.Errorf("PTPL_A, although nobody asked for it: % x", got)
+	}
+	r.must(r.prOut(a, prClear, 0, 1, 0, 0))
+	if len(m.state) > 0 {
+		t.Errorf("nobody is registered, and kept is %s", m.state)
+	}
+	r = outlasting()
+	r.expect(r.nexus("b"), writeCDB, nil, "good")
 }
 
 // TestRegistry restarts units on a registry that keeps, fails, or holds nonsense.

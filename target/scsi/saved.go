@@ -1,6 +1,7 @@
 package scsi
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -24,7 +25,7 @@ func (u *Unit) savable(p *ModePage) bool {
 
 // saveModes saves the current values of all pages that can be saved (MODE SELECT with SP, SPC-4
 // 6.9). They are the saved values from then on.
-func (u *Unit) saveModes() error {
+func (u *Unit) saveModes(ctx context.Context) error {
 	u.saving.Lock() // so that what is saved last is what is newest
 	defer u.saving.Unlock()
 	pages := []savedPage{}
@@ -35,7 +36,7 @@ func (u *Unit) saveModes() error {
 	}
 	body, err := json.Marshal(pages)
 	if err == nil {
-		err = u.cfg.Modes.Save(body)
+		err = u.cfg.Modes.Save(ctx, body)
 	}
 	if err != nil {
 		return fmt.Errorf("saving mode pages: %w", err)

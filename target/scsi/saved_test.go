@@ -2,6 +2,7 @@ package scsi
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -48,7 +49,7 @@ func TestSavedModePages(t *testing.T) {
 // failing is a Registry that cannot save.
 type failing struct{ memory }
 
-func (*failing) Save([]byte) error { return errors.New("no room") }
+func (*failing) Save(context.Context, []byte) error { return errors.New("no room") }
 
 // TestSavingFails: the initiator learns of it, and what is saved is as it was.
 func TestSavingFails(t *testing.T) {

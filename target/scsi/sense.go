@@ -27,6 +27,7 @@ const (
 	NoAdditionalSense       Code = 0x0000
 	OperationInProgress     Code = 0x0016
 	BecomingReady           Code = 0x0401
+	PortInStandby           Code = 0x040b
 	UnreachableCopyTarget   Code = 0x0804
 	WriteError              Code = 0x0c00
 	ThirdPartyFailure       Code = 0x0d01

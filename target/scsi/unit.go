@@ -50,7 +50,10 @@ type Config struct {
 	Identity Identity
 	Logger   *slog.Logger
 	Registry Registry // keeps persistent reservations over restarts; nil: none are kept
-	Modes    Registry // keeps the saved values of mode pages; nil: nothing can be saved
+	// Outlasting has all of them kept there, also those that no initiator asked to survive a loss of power (APTPL): what is one to the
+	// unit is none to initiators, if another machine goes on for it.
+	Outlasting bool
+	Modes      Registry // keeps the saved values of mode pages; nil: nothing can be saved
 	// Specific returns the device-specific parameter in the header of MODE SENSE (SBC-3 6.5.1,
 	// SSC-4 8.3.1); nil: 0.
 	Specific func() byte

@@ -212,12 +212,12 @@ func TestNewer(t *testing.T) {
 		},
 		"head": {
 			func(t *testing.T, store *memory.Store, h *volume.Head, _ *snapshot.Snapshot) {
-				bump(t, store, "volumes/"+h.ID.String()+"/head.json")
-			}, openDisk, "head.json has format 2 and this sluice knows formats up to 1: use a newer sluice",
+				bump(t, store, "volumes/"+h.ID.String()+"/head.json", 4)
+			}, openDisk, "head.json has format 4 and this sluice knows formats up to 3: use a newer sluice",
 		},
 		"snapshot": {
 			func(t *testing.T, store *memory.Store, _ *volume.Head, s *snapshot.Snapshot) {
-				bump(t, store, "snapshots/"+s.ID.String()+".json")
+				bump(t, store, "snapshots/"+s.ID.String()+".json", 2)
 			},
 			func(t *testing.T, store *memory.Store, _ *volume.Head, s *snapshot.Snapshot) error {
 				_, err := snapshot.NewCatalogue(store).Get(t.Context(), s.ID)
@@ -277,9 +277,9 @@ func put(t *testing.T, store *memory.Store, key string, body []byte) {
 }
 
 // bump raises the format of a record.
-func bump(t *testing.T, store *memory.Store, key string) {
+func bump(t *testing.T, store *memory.Store, key string, format int) {
 	t.Helper()
-	put(t, store, key, bytes.Replace(get(t, store, key), []byte(`"format": 1`), []byte(`"format": 2`), 1))
+	put(t, store, key, bytes.Replace(get(t, store, key), []byte(`"format": 1`), fmt.Appendf(nil, `"format": %d`, format), 1))
 }
 
 // newerRoot raises the version of a volume's newest root, and has the head name it with its new checksum.

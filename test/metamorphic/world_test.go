@@ -153,7 +153,7 @@ func (w *world) open(h *volume.Head) disk {
 	}
 	o := w.opts
 	v, err := stored.Open(context.Background(), h.ID, stored.Options{
-		Store: o.Store, Cache: o.Cache, Dir: filepath.Join(w.dir, "stored"), Gateway: o.Gateway, Host: o.Host, Boot: o.Boot, Logger: o.Logger,
+		Store: o.Store, Cache: o.Cache, Dir: filepath.Join(w.dir, "stored"), Gateway: o.Gateway, Host: o.Host, Boot: o.Boot, Logger: o.Logger, Patience: time.Minute,
 	}, false)
 	w.must(err)
 	return v

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -162,7 +163,7 @@ func TestChangedFile(t *testing.T) {
 // web serves an image, and fails as it is told.
 type web struct {
 	data     []byte
-	etag     string
+	version  atomic.Int32 // of the image
 	noRanges bool
 	requests atomic.Int32
 	fault    func(n int32, w http.ResponseWriter) bool // true: it has answered
@@ -175,14 +176,14 @@ func (s *web) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.noRanges {
 		r.Header.Del("Range")
 	}
-	w.Header().Set("ETag", s.etag)
+	w.Header().Set("ETag", fmt.Sprintf("\"v%d\"", s.version.Load()))
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(s.data))
 }
 
 func TestURL(t *testing.T) {
 	_, data := sparseFile(t)
 	server := func(s *web) string {
-		s.data, s.etag = data, `"v1"`
+		s.data = data
 		x := httptest.NewServer(s)
 		t.Cleanup(x.Close)
 		return x.URL + "/disk.raw"
@@ -208,7 +209,7 @@ func TestURL(t *testing.T) {
 		url := server(s)
 		s.fault = func(n int32, _ http.ResponseWriter) bool {
 			if n == 2 {
-				s.etag = `"v2"`
+				s.version.Add(1)
 			}
 			return false
 		}
@@ -290,7 +291,7 @@ func TestFormatAtURL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &web{data: file, etag: `"v1"`}
+	s := &web{data: file}
 	server := httptest.NewServer(s)
 	defer server.Close()
 	if out, err := exec.CommandContext(t.Context(), "qemu-img", "info", server.URL).CombinedOutput(); err != nil {
@@ -304,7 +305,7 @@ func TestFormatAtURL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.etag = `"v2"`
+	s.version.Add(1)
 	if err := i.Source.Unchanged(); err == nil {
 		t.Error("nobody notices that it has changed")
 	}

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -16,8 +19,7 @@ import (
 // memory small (about 60 MB whatever the size of the index). One index serves all volumes of
 // a gateway, and others' keys too: those of this package begin with 'b'.
 //
-// An index that exists but cannot be read is ErrCorrupt: move it away and rebuild it from
-// the bucket. An error of another kind (permissions, a full disk, another process that
+// An index that exists but cannot be read is ErrCorrupt: see OpenAnew. An error of another kind (permissions, a full disk, another process that
 // has it open) says nothing about the index.
 func OpenDB(dir string, logger *slog.Logger) (*badger.DB, error) {
 	db, err := badger.Open(dbOptions(dir).WithLogger(bridge{logger}))
@@ -28,6 +30,28 @@ func OpenDB(dir string, logger *slog.Logger) (*badger.DB, error) {
 		return nil, fmt.Errorf("opening the index in %s: %w", dir, err)
 	}
 	return nil, fmt.Errorf("opening the index in %s: %w: %w", dir, ErrCorrupt, err)
+}
+
+// OpenAnew is OpenDB, but where the index cannot be read, as after a loss of power, it makes a new one: all that is in it follows from local segments
+// and the bucket. The old one is moved aside, at once and for good: one of which only a part was removed could look like an older one.
+func OpenAnew(dir string, logger *slog.Logger) (*badger.DB, error) {
+	db, err := OpenDB(dir, logger)
+	if !errors.Is(err, ErrCorrupt) {
+		return db, err
+	}
+	aside := fmt.Sprintf("%s.damaged-%d", dir, time.Now().UnixMilli())
+	logger.Error("the index is damaged: it is made anew, and the old one kept, to be removed when nobody misses it", "error", err, "path", aside)
+	if err := os.Rename(dir, aside); err != nil {
+		return nil, fmt.Errorf("moving a damaged index aside: %w", err)
+	}
+	parent, err := os.Open(filepath.Dir(dir))
+	if err != nil {
+		return nil, fmt.Errorf("moving a damaged index aside: %w", err)
+	}
+	if err := errors.Join(parent.Sync(), parent.Close()); err != nil {
+		return nil, fmt.Errorf("moving a damaged index aside: %w", err)
+	}
+	return OpenDB(dir, logger)
 }
 
 func dbOptions(dir string) badger.Options {

@@ -92,6 +92,17 @@ func TestOpenDBErrors(t *testing.T) {
 				must(t, db.Close())
 			}
 		}
+		anew, err := OpenAnew(bad, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if _, ok := open(t, anew, 1, Options{}).Position(); ok {
+			t.Errorf("%s: the new index has a position", what)
+		}
+		must(t, anew.Close())
+		if kept, err := filepath.Glob(bad + ".damaged-*/MANIFEST"); err != nil || len(kept) != 1 {
+			t.Errorf("%s: kept are %q, %v", what, kept, err)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -495,20 +496,75 @@ func TestDoubt(t *testing.T) {
 
 // TestHorizon shows that garbage is deleted when a second pass finds it again, not sooner.
 func TestHorizon(t *testing.T) {
-	store := memory.New()
-	c := gc.New(gc.Options{
-		Store: store, Horizon: time.Nanosecond, Logger: slog.New(slog.DiscardHandler),
-		Snapshots: func(context.Context) ([]blockmap.Root, error) { return nil, nil },
-	})
-	if _, err := store.Put(context.Background(), "segments/01/0000008000001", nil); err != nil {
-		t.Fatal(err)
-	}
-	for pass, want := range []int{1, 0} {
-		if _, err := c.Collect(context.Background()); err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		store := memory.New()
+		c := gc.New(gc.Options{
+			Store: store, Horizon: time.Hour, Logger: slog.New(slog.DiscardHandler),
+			Snapshots: func(context.Context) ([]blockmap.Root, error) { return nil, nil },
+		})
+		if _, err := store.Put(context.Background(), "segments/01/0000008000001", nil); err != nil {
 			t.Fatal(err)
 		}
-		if n := objects(t, store); n != want {
-			t.Fatalf("%d objects are left after pass %d, and should be %d", n, pass+1, want)
+		for pass, want := range []int{1, 1, 0} { // at the beginning, after 59 minutes, after 118
+			if _, err := c.Collect(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			if n := objects(t, store); n != want {
+				t.Fatalf("%d objects are left after pass %d, and should be %d", n, pass+1, want)
+			}
+			time.Sleep(59 * time.Minute)
 		}
+	})
+}
+
+// TestCloneWhileCollecting makes a clone of a snapshot and deletes that while the collector is at work: when it lists the snapshots
+// that one is gone, and when it read the heads the clone was not there.
+func TestCloneWhileCollecting(t *testing.T) {
+	ctx, store := context.Background(), memory.New()
+	g := newGateway(t, store, t.TempDir(), "gw")
+	defer func() { g.stop() }()
+	h, err := volume.Create(ctx, store, volume.New{Name: "v", Size: size, Mode: volume.Cached})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := g.open(h)
+	want := bytes.Repeat([]byte{7}, mib)
+	if err := v.Write(ctx, [][]byte{want}, []int64{0}, true); err != nil {
+		t.Fatal(err)
+	}
+	hold, err := v.Hold(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := hold.Cut()
+	hold.Release()
+	root, err := cut.Finish(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut.Close()
+	if err := v.Abandon(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := volume.Delete(ctx, store, "v"); err != nil {
+		t.Fatal(err)
+	}
+	var clone *volume.Head
+	c := gc.New(gc.Options{Store: store, Logger: slog.New(slog.DiscardHandler), Snapshots: func(context.Context) (roots []blockmap.Root, err error) {
+		clone, err = volume.Create(ctx, store, volume.New{Name: "clone", Size: size, Mode: volume.Cached, Root: &root})
+		return nil, err
+	}})
+	if _, err := c.Collect(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if v, err = volume.Open(ctx, clone.ID, g.opts, false); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, mib)
+	if err := v.Read(ctx, got, 0, true); err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("the clone lost its data: %v", err)
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -73,6 +73,18 @@ func recoverFile(f io.ReaderAt, id ID, checkData bool) (*Recovered, error) {
 	return r, nil
 }
 
+// Cut forgets the records from the n-th on, for a reason that is not in the file: as if the file ended there.
+func (r *Recovered) Cut(n int) {
+	for i := range r.Records[n:] {
+		rec := &r.Records[n+i]
+		r.Offset -= int64(rec.size())
+		if rec.Op == OpWrite {
+			r.Slot -= uint32(len(rec.CRCs))
+		}
+	}
+	r.Records, r.Torn = r.Records[:n], true
+}
+
 // next parses the record at the beginning of meta if it is the one that comes next.
 func (r *Recovered) next(meta []byte, tables *arena) (Record, int, error) {
 	rec, n, err := parseRecord(meta, r.Header.ID, tables)

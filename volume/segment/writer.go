@@ -67,6 +67,9 @@ func (w *Writer) Fits(runs, blocks int) bool {
 	return blocks <= slots && RecordSize(runs, blocks) <= bytes
 }
 
+// End returns where the records end in the file, and where the blocks do: all before that never changes.
+func (w *Writer) End() (records, blocks int64) { return w.off, SlotOffset(w.slot) }
+
 // Records returns how many records the segment has.
 func (w *Writer) Records() int { return int(w.number) }
 

@@ -65,9 +65,6 @@ func (b *bitFile) load(vol uuid.UUID, n int64) error {
 		if _, err := b.f.WriteAt(want, 0); err != nil {
 			return err
 		}
-		if err := b.f.Sync(); err != nil {
-			return err
-		}
 	} else {
 		head := make([]byte, len(want))
 		if _, err := b.f.ReadAt(head, 0); err != nil || string(head) != string(want) {
@@ -83,7 +80,11 @@ func (b *bitFile) load(vol uuid.UUID, n int64) error {
 	for i := range b.words {
 		b.words[i].Store(binary.LittleEndian.Uint64(data[i*8:]))
 	}
-	return b.resize(len(b.words))
+	if err := b.resize(len(b.words)); err != nil {
+		return err
+	}
+	// What was read may be in the page cache only, if who wrote it died before it was synced.
+	return b.sync()
 }
 
 // resize makes room for words on disk, so that a full file system never keeps a mark from being made. What is added is zeros.

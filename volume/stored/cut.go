@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/volume"
 	"sluice/volume/blockmap"
 )
 
@@ -93,6 +94,7 @@ type Cut struct {
 	total int64        // bytes in them
 	done  atomic.Int64 // of those, what is in the bucket
 	fault atomic.Pointer[error]
+	begun atomic.Bool
 	ended bool // it is published, or there was nothing to publish
 
 	pending []atomic.Uint64 // chunks that are still needed as they were, from the data file
@@ -298,6 +300,15 @@ func (v *Volume) anyDirty(region int64) bool {
 	return false
 }
 
+// Confirm returns nil if the volume was still this gateway's when it was called; see volume.Cut.
+func (c *Cut) Confirm(ctx context.Context) error {
+	claim, err := c.v.claimNow(ctx)
+	if err != nil {
+		return err
+	}
+	return claim.Watch(ctx)
+}
+
 // trouble says why the bucket does not take what the cut uploads.
 func (c *Cut) trouble() string {
 	if err := c.fault.Load(); err != nil && *err != nil {
@@ -307,8 +318,12 @@ func (c *Cut) trouble() string {
 }
 
 // Finish uploads what changed and publishes the root of the moment. It waits for the bucket as long as it takes, but fails with
-// ErrNoRoom where writes could not go on otherwise. After an error the cut can only be closed.
+// ErrNoRoom where writes could not go on otherwise. It may be called once: of what it has read nothing is kept aside any more. Its errors
+// are volume.ErrAborted, too.
 func (c *Cut) Finish(ctx context.Context) (blockmap.Root, error) {
+	if c.begun.Swap(true) {
+		return blockmap.Root{}, fmt.Errorf("%w: it was tried before", volume.ErrAborted)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -323,7 +338,7 @@ func (c *Cut) Finish(ctx context.Context) (blockmap.Root, error) {
 		err = why
 	}
 	if err != nil {
-		return root, fmt.Errorf("snapshot of the volume: %w", err)
+		return root, fmt.Errorf("%w: %w", volume.ErrAborted, err)
 	}
 	return root, nil
 }

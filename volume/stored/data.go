@@ -78,8 +78,8 @@ func (d *dataFile) prepare(size int64, preserve bool) error {
 			return fmt.Errorf("emptying %s: %w", d.Name(), err)
 		}
 	case n > 0:
-		if at, err := unix.Seek(int(d.Fd()), 0, unix.SEEK_DATA); err == nil || !errors.Is(err, unix.ENXIO) {
-			return errors.Join(fmt.Errorf("%s: %w (there is data at %d)", d.Name(), errNotEmpty, at), err)
+		if err := d.checkEmpty(n); err != nil {
+			return err
 		}
 	}
 	if !d.device && n != size {
@@ -88,6 +88,31 @@ func (d *dataFile) prepare(size int64, preserve bool) error {
 		}
 	}
 	return d.Sync()
+}
+
+// checkEmpty looks for data in a file of n bytes. Zeros are none: not every file system knows what is a hole, and the process may have died after
+// the file had got its size.
+func (d *dataFile) checkEmpty(n int64) error {
+	p := make([]byte, 1<<20)
+	for at := int64(0); at < n; {
+		data, length, err := d.mapped(at, n)
+		if err != nil {
+			return err
+		}
+		if !data {
+			at += length
+			continue
+		}
+		p = p[:min(int64(cap(p)), length)]
+		if _, err := d.ReadAt(p, at); err != nil {
+			return fmt.Errorf("reading %s: %w", d.Name(), err)
+		}
+		if !isZero(p) {
+			return fmt.Errorf("%s: %w (there is data at %d)", d.Name(), errNotEmpty, at)
+		}
+		at += int64(len(p))
+	}
+	return nil
 }
 
 // blankBytes is how much is looked at, at both ends of a device, for a file system or a partition table.

@@ -118,8 +118,11 @@ func TestNoRoomAside(t *testing.T) {
 					fill(3, off, chunk)
 				}
 			}
-			if err := <-finished; !errors.Is(err, stored.ErrNoRoom) {
+			if err := <-finished; !errors.Is(err, stored.ErrNoRoom) || !errors.Is(err, volume.ErrAborted) {
 				t.Fatalf("a snapshot without room ended with: %v", err)
+			}
+			if _, err := cut.Finish(ctx); !errors.Is(err, volume.ErrAborted) {
+				t.Fatalf("it was finished after all: %v", err)
 			}
 			expect(t, v, model)
 			cut.Close()

@@ -1,15 +1,16 @@
 package stored
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/google/uuid"
 
+	"sluice/object/record"
 	"sluice/volume"
 )
 
@@ -46,7 +47,7 @@ func loadState(dir string, id uuid.UUID) (*state, error) {
 		return nil, fmt.Errorf("reading the state of a stored volume: %w", err)
 	}
 	var st state
-	if err := json.Unmarshal(body, &st); err != nil {
+	if err := record.Decode(body, &st); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", statePath(dir), err)
 	}
 	if st.Format > stateFormat {
@@ -60,12 +61,37 @@ func loadState(dir string, id uuid.UUID) (*state, error) {
 
 // save replaces volume.json durably.
 func (st *state) save(dir string) error {
-	body, err := json.MarshalIndent(st, "", "  ")
+	body, err := record.Encode(st)
 	if err != nil {
 		return fmt.Errorf("encoding the state of a stored volume: %w", err)
 	}
 	if err := replaceFile(statePath(dir), body); err != nil {
 		return fmt.Errorf("saving the state of a stored volume: %w", err)
+	}
+	return nil
+}
+
+// fileNotes are the volume.Notes of a volume, in a file of its directory: a nonce to a line.
+type fileNotes string
+
+func (n fileNotes) path() string { return filepath.Join(string(n), "heads") }
+
+// Load implements volume.Notes.
+func (n fileNotes) Load() ([]string, error) {
+	body, err := os.ReadFile(n.path())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("loading the notes of the head: %w", err)
+	}
+	return strings.Fields(string(body)), nil
+}
+
+// Save implements volume.Notes.
+func (n fileNotes) Save(nonces []string) error {
+	if err := replaceFile(n.path(), []byte(strings.Join(nonces, "\n")+"\n")); err != nil {
+		return fmt.Errorf("noting the head: %w", err)
 	}
 	return nil
 }
@@ -90,6 +116,15 @@ func replaceFile(path string, body []byte) error {
 	return syncDir(filepath.Dir(path))
 }
 
+// makeDir makes the directory of a volume in that of all of them, which may be missing, too; both survive a loss of power.
+func makeDir(own string) error {
+	if err := os.MkdirAll(own, 0o700); err != nil {
+		return err
+	}
+	all := filepath.Dir(own)
+	return errors.Join(syncDir(all), syncDir(filepath.Dir(all)))
+}
+
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -112,14 +147,14 @@ type Placement struct {
 // dir see Options.
 func Place(dir string, id uuid.UUID, p Placement) error {
 	own := filepath.Join(dir, id.String())
-	if err := os.MkdirAll(own, 0o700); err != nil {
+	if err := makeDir(own); err != nil {
 		return fmt.Errorf("placing a stored volume: %w", err)
 	}
 	if p.Path != "" && !filepath.IsAbs(p.Path) {
 		return fmt.Errorf("placing a stored volume: %s is not an absolute path", p.Path)
 	}
 	st := &state{Format: stateFormat, Volume: id, Path: p.Path, Preserve: p.Preserve, Rate: p.Rate}
-	return errors.Join(st.save(own), syncDir(dir))
+	return st.save(own)
 }
 
 // Unplace forgets a volume that was placed and could not be opened. Data in a place that the user chose is not touched.

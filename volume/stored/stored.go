@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -80,6 +81,7 @@ type Volume struct {
 	seq     uint32        // of the writer's newest segment
 	roots   int           // written by this attachment
 	claimed chan struct{} // closed when claim is set
+	ended   chan struct{} // closed when the volume has failed
 
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -97,7 +99,7 @@ type counters struct {
 func Open(ctx context.Context, id uuid.UUID, opts Options, force bool) (*Volume, error) {
 	v := &Volume{
 		opts: opts, log: opts.Logger, id: id, dir: filepath.Join(opts.Dir, id.String()),
-		cutting: make(chan struct{}, 1), claimed: make(chan struct{}),
+		cutting: make(chan struct{}, 1), claimed: make(chan struct{}), ended: make(chan struct{}),
 	}
 	// The first flush syncs in any case: it is also for what a process that died has acknowledged.
 	v.sync.writes.Store(1)
@@ -114,7 +116,7 @@ func Open(ctx context.Context, id uuid.UUID, opts Options, force bool) (*Volume,
 }
 
 func (v *Volume) open(ctx context.Context, force bool) error {
-	if err := os.MkdirAll(v.dir, 0o700); err != nil {
+	if err := makeDir(v.dir); err != nil {
 		return err
 	}
 	st, err := loadState(v.dir, v.id)
@@ -130,7 +132,7 @@ func (v *Volume) open(ctx context.Context, force bool) error {
 		patient, cancel = context.WithTimeout(ctx, v.opts.Patience)
 	}
 	defer cancel()
-	claim, err := volume.NewClaim(patient, v.opts.Store, v.id, v.opts.Gateway, force, v.fail)
+	claim, err := volume.NewClaim(patient, v.claimOptions(force))
 	switch {
 	case err == nil:
 		if err := v.openClaimed(claim, st, force); err != nil {
@@ -157,7 +159,7 @@ func unreachable(err error) bool {
 // openClaimed opens the data that belongs to the head.
 func (v *Volume) openClaimed(claim *volume.Claim, st *state, force bool) error {
 	head := claim.Head()
-	if st.Begun && !current(st, head, v.opts.Gateway) {
+	if st.Begun && (!current(st, head, v.opts.Gateway) || !claim.Familiar()) {
 		if !force {
 			return fmt.Errorf("%w (it is of epoch %d, the volume in epoch %d): with force it is moved aside, and the volume begins as its newest snapshot",
 				ErrStale, st.Epoch, head.Epoch)
@@ -186,7 +188,7 @@ func (v *Volume) moveAside(st *state) error {
 		return fmt.Errorf("moving old data aside: %w", err)
 	}
 	v.log.Warn("old data of a stored volume was moved aside; remove it when nobody misses it", "path", to)
-	return errors.Join(os.MkdirAll(v.dir, 0o700), syncDir(v.opts.Dir))
+	return makeDir(v.dir)
 }
 
 // take makes this gateway the owner, and notes that before anything is written under the new epoch. The caller has seen that the data
@@ -196,7 +198,10 @@ func (v *Volume) take(ctx context.Context, claim *volume.Claim) error {
 	if err := v.noteEpoch(claim.Head().Epoch); err != nil {
 		return err
 	}
-	writer, err := claim.Take(ctx, v.opts.Host, func(h *volume.Head, writer uint32) {
+	if err := claim.Take(ctx); err != nil {
+		return err
+	}
+	writer, err := claim.Writer(ctx, func(h *volume.Head, writer uint32) {
 		// Of what earlier attachments began to upload nothing counts but what the root names.
 		h.Spans = []volume.Span{{Writer: writer}}
 	})
@@ -213,6 +218,12 @@ func (v *Volume) take(ctx context.Context, claim *volume.Claim) error {
 	v.claim, v.writer = claim, writer
 	close(v.claimed)
 	return nil
+}
+
+func (v *Volume) claimOptions(force bool) volume.ClaimOptions {
+	return volume.ClaimOptions{
+		Store: v.opts.Store, Volume: v.id, Gateway: v.opts.Gateway, Host: v.opts.Host, Force: force, Notes: fileNotes(v.dir), Lost: v.fail,
+	}
 }
 
 // noteEpoch says that the data here is of an epoch.
@@ -267,6 +278,13 @@ func (v *Volume) begin(st *state, head *volume.Head) error {
 // openMarks opens the sets of bits, and makes one of the two sets of changed chunks.
 func (v *Volume) openMarks(st *state, first bool) (err error) {
 	chunks := v.chunks()
+	if first { // who died before the volume had begun may have left parts of files
+		for _, name := range []string{"dirty.0", "dirty.1", "intents", "present"} {
+			if err := os.Remove(filepath.Join(v.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("beginning anew with a file of marks: %w", err)
+			}
+		}
+	}
 	if v.dirty, err = v.bits("dirty.0", chunks); err != nil {
 		return err
 	}
@@ -277,10 +295,7 @@ func (v *Volume) openMarks(st *state, first bool) (err error) {
 		return err
 	}
 	if first && st.Preserve { // all of it is new to the bucket
-		if err := v.intents.add(0, (chunks-1)/regionChunks); err != nil {
-			return err
-		}
-		if err := v.intents.sync(); err != nil {
+		if err := v.intents.addSynced(0, (chunks-1)/regionChunks); err != nil {
 			return err
 		}
 	}
@@ -299,6 +314,11 @@ func (v *Volume) openMarks(st *state, first bool) (err error) {
 		if v.present, err = openPresence(v, exact); err != nil {
 			return err
 		}
+	}
+	// After a close in order the bits are believed until volume.json says otherwise: on disk, too, none goes from one set before it is
+	// in the other.
+	if err := v.dirty.sync(); err != nil {
+		return err
 	}
 	return v.spare.clear()
 }
@@ -393,7 +413,7 @@ func (v *Volume) giveUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return claim.Update(ctx, func(h *volume.Head) { h.Owner = nil })
+	return claim.GiveUp(ctx, func(*volume.Head) {})
 }
 
 // Abandon gives the ownership up without uploading, for a volume that is to be deleted, and removes its data here unless it is in a
@@ -416,6 +436,8 @@ func (v *Volume) claimNow(ctx context.Context) (*volume.Claim, error) {
 	select {
 	case <-v.claimed:
 		return v.claim, nil
+	case <-v.ended:
+		return nil, v.check()
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for the bucket: %w", ctx.Err())
 	}
@@ -424,26 +446,36 @@ func (v *Volume) claimNow(ctx context.Context) (*volume.Claim, error) {
 const (
 	watchEvery = 15 * time.Second
 	renewEvery = time.Minute
+	// reconcileFirst is when the bucket is asked again for the first time by a volume that was opened without it; from then on
+	// the pauses double.
+	reconcileFirst = 500 * time.Millisecond
 )
 
 // keep confirms the ownership once the bucket can be reached, and watches over it until ctx ends.
 func (v *Volume) keep(ctx context.Context) {
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
+	pause := reconcileFirst
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
 	renewed := time.Now()
 	for {
 		select {
-		case <-tick.C:
+		case <-timer.C:
 		case <-ctx.Done():
 			return
 		}
+		if v.claimOrNil() != nil {
+			pause = watchEvery
+		} else {
+			pause = min(2*pause, watchEvery)
+		}
+		timer.Reset(pause)
 		var err error
 		switch claim := v.claimOrNil(); {
 		case claim == nil:
 			err = v.reconcile(ctx)
 		case time.Since(renewed) >= renewEvery:
 			renewed = time.Now()
-			err = claim.Update(ctx, func(h *volume.Head) { h.Owner.Renewed = time.Now().UTC() })
+			err = claim.Update(ctx, func(*volume.Head) {})
 		default:
 			err = claim.Watch(ctx)
 		}
@@ -464,8 +496,8 @@ func (v *Volume) claimOrNil() *volume.Claim {
 
 // reconcile takes the ownership of a volume that was opened without the bucket, if it is still this gateway's.
 func (v *Volume) reconcile(ctx context.Context) error {
-	claim, err := volume.NewClaim(ctx, v.opts.Store, v.id, v.opts.Gateway, false, v.fail)
-	if errors.Is(err, volume.ErrOwned) || errors.Is(err, volume.ErrNotFound) {
+	claim, err := volume.NewClaim(ctx, v.claimOptions(false))
+	if errors.Is(err, volume.ErrOwned) || errors.Is(err, volume.ErrTwin) || errors.Is(err, volume.ErrNotFound) {
 		v.fail(fmt.Errorf("%w: %w", volume.ErrLost, err))
 	}
 	if err != nil {
@@ -487,7 +519,11 @@ func (v *Volume) reconcile(ctx context.Context) error {
 
 // fail makes all further I/O return err.
 func (v *Volume) fail(err error) {
-	if v.failed.CompareAndSwap(nil, &err) && !errors.Is(err, volume.ErrClosed) {
+	if !v.failed.CompareAndSwap(nil, &err) {
+		return
+	}
+	close(v.ended)
+	if !errors.Is(err, volume.ErrClosed) {
 		v.log.Error("volume stopped: all I/O fails until it is attached again", "error", err)
 	}
 }

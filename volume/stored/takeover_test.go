@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,4 +79,45 @@ func TestTakingHangs(t *testing.T) {
 	if _, err := stored.Open(ctx, h.ID, g.opts, false); !errors.Is(err, stored.ErrStale) {
 		t.Fatalf("old data was served: %v", err)
 	}
+}
+
+// gone is a store that refuses all calls while it is on.
+func gone(store object.Store, on *atomic.Bool) object.Store {
+	return object.Fault(store, func(c object.Call) object.Outcome {
+		if on.Load() {
+			return object.Outcome{Err: &object.Error{Op: c.Op, Key: c.Key, Err: object.ErrInjected, Transient: true}}
+		}
+		return object.Outcome{}
+	})
+}
+
+// TestLostWhileAway serves a volume without the bucket while another gateway takes it over: when the bucket is back, all that waits
+// for it is told, and so is all I/O.
+func TestLostWhileAway(t *testing.T) {
+	ctx, store := context.Background(), memory.New()
+	var away atomic.Bool
+	a := newGateway(t, gone(store, &away), t.TempDir(), "a")
+	defer a.stop()
+	h := create(t, store, volume.New{Size: size})
+	v := a.open(h.ID)
+	finish(t, cutNow(t, v))
+	closeVolume(t, v)
+
+	away.Store(true)
+	v = a.open(h.ID)
+	b := newGateway(t, store, t.TempDir(), "b")
+	defer b.stop()
+	w, err := stored.Open(ctx, h.ID, b.opts, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeVolume(t, w)
+	away.Store(false)
+	if err := v.Detach(ctx); !errors.Is(err, volume.ErrLost) {
+		t.Errorf("a detach was told %v", err)
+	}
+	if err := v.Read(ctx, make([]byte, 512), 0, true); !errors.Is(err, volume.ErrLost) {
+		t.Errorf("a read was told %v", err)
+	}
+	_ = v.Close() // it has failed
 }

@@ -67,6 +67,11 @@ func (c *Cut) finish(ctx context.Context) (root blockmap.Root, err error) {
 	position := v.nextSegment()
 	err = c.insist(ctx, func() (err error) { root, err = u.root.Finish(ctx, position); return err })
 	if err == nil {
+		// What a snapshot has must not be newer than what the disk has after a loss of power: the chunk counts as unchanged from
+		// now on, so no later snapshot would have what is on the disk then.
+		err = v.Flush(ctx)
+	}
+	if err == nil {
 		err = c.insist(ctx, func() error { return u.publish(ctx, root, position) })
 	}
 	if err != nil {
@@ -96,7 +101,6 @@ func (u *uploader) begin(ctx context.Context, head *volume.Head) error {
 func (u *uploader) publish(ctx context.Context, root blockmap.Root, position segment.ID) error {
 	return u.claim.Update(ctx, func(h *volume.Head) {
 		h.Root, h.Published = &root, position
-		h.Owner.Renewed = time.Now().UTC()
 	})
 }
 
