@@ -17,7 +17,7 @@ define GOTEST
 endef
 SHELL = /bin/bash
 
-.PHONY: build run setup test unit race lint fuzz crash faults recovery hostile conformance bench bench-target clean
+.PHONY: build run setup test unit race lint fuzz crash faults soak recovery hostile conformance bench bench-target clean
 
 build: ## the program, static, in bin/sluice
 	@mkdir -p bin
@@ -58,6 +58,13 @@ crash: build ## kill -9 under load, N times each test
 
 faults: ## the power lost at every operation on a file (FAULTS=all, hours; a number: so many moments); the ownership model, whole
 	SLUICE_CRASHFS=$(or $(FAULTS),1000) $(GO) test -v -count 1 -timeout 0 ./test/power
+	SLUICE_MODEL=deep $(GO) test -v -count 1 -timeout 30m -run TestModel ./test/ownership
+
+soak: build ## everything at once on real daemons, and histories checked for linearizability, a full upload buffer, N minutes each
+	@test/setup.sh
+	SLUICE_SOAK=$(N) SLUICE_BIN=$(CURDIR)/bin/sluice $(GO) test -v -count 1 -timeout 0 ./test/soak
+	SLUICE_LINEAR=$(N)m SLUICE_BIN=$(CURDIR)/bin/sluice $(GO) test -v -count 1 -timeout 0 ./test/linear
+	SLUICE_FULL_BUFFER=$(N)m SLUICE_BIN=$(CURDIR)/bin/sluice $(GO) test -v -count 1 -timeout 0 -run TestFullBuffer ./test/hostilestore
 
 recovery: build ## a Linux initiator through cuts of 5, 30 and 100 s, restarts and a frozen store, over one path and two: 15 minutes
 	@test/setup.sh
@@ -72,7 +79,7 @@ conformance: build ## every test of iscsi-test-cu, connected in every way; PEERS
 	@test/setup.sh $(if $(PEERS),bench)
 	$(call GOTEST,-count 1 -timeout 40m -parallel 4 ./test/conformance)
 
-bench: build ## against tgt, istgt and s3backer; QUICK=1 takes two minutes; PART=local|remote|bulk|costs; writes docs/PERFORMANCE.md
+bench: build ## against tgt, istgt and s3backer; QUICK=1 takes two minutes; PART=local|remote|bulk|costs|snapshots|durability; writes docs/PERFORMANCE.md
 	@test/setup.sh bench
 	SLUICE_BENCH_PART=$(PART) SLUICE_BENCH=$(if $(QUICK),quick,full) SLUICE_BIN=$(CURDIR)/bin/sluice $(GO) test -v -count 1 -timeout 0 ./test/bench
 

@@ -69,26 +69,18 @@ func TestBench(t *testing.T) {
 	fmt.Fprintf(&out, "Measured %s by `make bench` on: %s. Medians of %d alternating runs of %g s, in parentheses half the spread; client, targets and S3 server share the CPUs.\n",
 		time.Now().UTC().Format("2006-01-02"), machine(), s.rounds, s.seconds)
 	part := os.Getenv("SLUICE_BENCH_PART") // only this one; it is printed, not written
-	var server *s3server.Server
-	if part != "local" {
-		server = s3server.Start(t)
-	}
 	for _, p := range []struct {
 		name string
-		run  func() string
+		run  func(*testing.T, settings) string
 	}{
-		{"local", func() string { return benchLocal(t, s) }},
-		{"remote", func() string { return benchRemote(t, s, server) }},
-		{"bulk", func() string { return benchBulk(t, s, server) }},
-		{"costs", func() string { return benchCosts(t, s, server) }},
-		{"snapshots", func() string { return benchSnapshots(t, s, server) }},
+		{"local", benchLocal}, {"remote", benchRemote}, {"bulk", benchBulk}, {"costs", benchCosts}, {"snapshots", benchSnapshots}, {"durability", benchDurability},
 	} {
-		if part == "" || part == p.name {
-			out.WriteString(p.run())
+		if part == "" || part == p.name { // what a part has started ends with it, and its disks go
+			t.Run(p.name, func(t *testing.T) { out.WriteString(p.run(t, s)) })
 		}
 	}
 	fmt.Println(out.String())
-	if !quick && part == "" {
+	if !quick && part == "" && !t.Failed() {
 		if err := replaceTables(filepath.Join(harness.Root(t), "docs", "PERFORMANCE.md"), "make bench", out.String()); err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +97,8 @@ func benchLocal(t *testing.T, s settings) string {
 	return compare(t, "Local data, against a file on the same disk", contenders, local, s)
 }
 
-func benchRemote(t *testing.T, s settings, server *s3server.Server) string {
+func benchRemote(t *testing.T, s settings) string {
+	server := s3server.Start(t)
 	gw := harness.Start(t, harness.Options{Store: server.URL("remote"), Env: server.Env()})
 	gw.CreateVolume("bench", "1GiB")
 	contenders := present(sluiceContender(gw, "bench"), startS3backer(t, server, "1g"))
@@ -114,6 +107,35 @@ func benchRemote(t *testing.T, s settings, server *s3server.Server) string {
 		fill(t, c, s.area)
 	}
 	return compare(t, "On the same S3 server", contenders, remote, s)
+}
+
+// flushing are writes with flushes, whose cost depends on what they wait for.
+var flushing = []workload{
+	{"4 KiB random write, each flushed, QD1", "IOPS", []string{"--depth", "1", "--flush", "1"}, "", ""},
+	{"4 KiB random write, a flush to 32, QD32", "IOPS", []string{"--depth", "32", "--flush", "32"}, "", ""},
+	{"1 MiB sequential write, a flush to 16, QD4", "MiB/s", []string{"--sequential", "--bs", "1m", "--depth", "4", "--flush", "16"}, "", ""},
+}
+
+// benchDurability compares volumes whose flushes wait for local disk, for that of a peer, too, and for the bucket.
+func benchDurability(t *testing.T, s settings) string {
+	server := s3server.Start(t)
+	ca, address := harness.NewAuthority(t), harness.FreeAddress(t)
+	harness.Start(t, harness.Options{Args: append(ca.Serve("peer"), "--peer-listen", address)})
+	gw := harness.Start(t, harness.Options{Store: server.URL("durability"), Env: server.Env(), Args: append(ca.Serve("gateway"), "--peer", address)})
+	var contenders []*contender
+	for _, durability := range []string{"local", "peer", "bucket"} {
+		gw.CLI("volume", "create", durability, "--size", "1GiB", "--durability", durability)
+		c := sluiceContender(gw, durability)
+		if durability != "local" {
+			c.name = "sluice, " + durability
+		}
+		contenders = append(contenders, c)
+	}
+	s.area = "64m"
+	for _, c := range contenders {
+		fill(t, c, s.area)
+	}
+	return compare(t, "What flushes wait for", contenders, flushing, s)
 }
 
 func present(all ...*contender) (there []*contender) {

@@ -21,7 +21,8 @@ const parallel = 8
 
 // benchBulk compares reading a volume that is only in the bucket, and uploading what
 // has piled up, with plain GETs and PUTs of objects of the same sizes.
-func benchBulk(t *testing.T, s settings, server *s3server.Server) string {
+func benchBulk(t *testing.T, s settings) string {
+	server := s3server.Start(t)
 	gw := harness.Start(t, harness.Options{
 		Store: server.URL("bulk"), Env: server.Env(), Args: []string{"--upload-buffer", "4GiB", "--cache", "4GiB"},
 	})
@@ -146,7 +147,8 @@ func eachRate(t *testing.T, objects []object.Info, do func(context.Context, obje
 
 // benchCosts measures what a byte and an operation cost: local bytes written, PUTs,
 // allocations, and memory when a small part of a large volume is written at random.
-func benchCosts(t *testing.T, s settings, server *s3server.Server) string {
+func benchCosts(t *testing.T, s settings) string {
+	server := s3server.Start(t)
 	gw := harness.Start(t, harness.Options{Store: server.URL("costs"), Env: server.Env()})
 	gw.CreateVolume("wide", "1TiB")
 	url := gw.URL("wide")

@@ -31,7 +31,8 @@ func snap(t *testing.T, gw *harness.Gateway, volume string) (snapshotDocument, t
 }
 
 // benchSnapshots measures what snapshots, clones, restores and the collector cost.
-func benchSnapshots(t *testing.T, s settings, server *s3server.Server) string {
+func benchSnapshots(t *testing.T, s settings) string {
+	server := s3server.Start(t)
 	gw := harness.Start(t, harness.Options{Store: server.URL("snapshots"), Env: server.Env()})
 	var out table
 	out.head("Snapshots, on the S3 server", "", "cached", "stored", "goal")

@@ -113,6 +113,24 @@ func TestStoredVolumeSurvives(t *testing.T) {
 	})
 }
 
+// TestFlushedToBucketSurvives loses the whole gateway, its disk included, under load, again and again: with the durability
+// "bucket" all that was flushed is there, and the volume is in a state that it had.
+func TestFlushedToBucketSurvives(t *testing.T) {
+	harness.EachStore(t, func(t *testing.T, o harness.Options, _ *s3server.Server) {
+		gw := harness.Start(t, o)
+		gw.CLI("volume", "create", volume, "--size", "1GiB", "--durability", "bucket")
+		common := []string{"--state", filepath.Join(t.TempDir(), "state"), "--ring", "--size", "32m", "--zero", "5"}
+		for round := range max(3, crashes(t)/3) {
+			args := append([]string{"--flush", "50", "--seconds", "60"}, common...)
+			flushed := killWithin(t, gw, 2500*time.Millisecond, harness.VerifyStart(t, append(args, gw.URL(volume))...)).Flushed
+			gw.LoseDisk(volume)
+			check := append([]string{"--check", "--depth", "32", "--at-least", fmt.Sprint(flushed)}, common...)
+			found := harness.MustVerify(t, append(check, gw.URL(volume))...)
+			t.Logf("round %d: flushed %d, found %d", round+1, flushed, found.Cut)
+		}
+	})
+}
+
 // TestBucketAloneIsAPrefix has one writer number its writes over a ring of blocks. After
 // every kill, what is on the disk must be the outcome of the writes 1 to c for one c. With
 // the local disk intact c is at least what was acknowledged; when the disk is

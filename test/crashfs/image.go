@@ -24,6 +24,7 @@ const (
 	Rename              // of Child, which was Name in Node, to ToName in To
 	SyncDir             // of the directory Node
 	Mark                // Data is what was written
+	Read                // never in the log, but may be made to fail
 )
 
 // Op is one operation, as it is in the log.
@@ -97,7 +98,7 @@ func (m *Image) Apply(op Op) {
 		m.pending = append(m.pending, op)
 	case SyncDir:
 		m.pending = settle(m.dirs, m.pending, func(p Op) bool { return p.Node == op.Node || (p.Kind == Rename && p.To == op.Node) })
-	case Mark:
+	case Mark, Read:
 	}
 }
 

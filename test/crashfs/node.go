@@ -55,24 +55,28 @@ func (n *node) describe(out *fuse.Attr) {
 	out.SetTimes(&n.mtime, &n.mtime, &n.mtime)
 }
 
-func (n *node) make(ctx context.Context, name string, dir bool, out *fuse.EntryOut) *fs.Inode {
+func (n *node) make(ctx context.Context, name string, dir bool, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	r := n.rec
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if errno := r.failure(Create); errno != 0 {
+		return nil, errno
+	}
 	child := r.newNode(dir)
 	r.add(Op{Kind: Create, Node: n.id, Name: name, Child: child.id, IsDir: dir})
 	child.describe(&out.Attr)
-	return n.NewPersistentInode(ctx, child, child.attr())
+	return n.NewPersistentInode(ctx, child, child.attr()), 0
 }
 
 // Create makes a file.
 func (n *node) Create(ctx context.Context, name string, _, _ uint32, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
-	return n.make(ctx, name, false, out), nil, fuse.FOPEN_KEEP_CACHE, 0
+	inode, errno := n.make(ctx, name, false, out)
+	return inode, nil, fuse.FOPEN_KEEP_CACHE, errno
 }
 
 // Mkdir makes a directory.
 func (n *node) Mkdir(ctx context.Context, name string, _ uint32, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	return n.make(ctx, name, true, out), 0
+	return n.make(ctx, name, true, out)
 }
 
 func (n *node) child(name string) *node {
@@ -116,6 +120,9 @@ func (n *node) Rename(_ context.Context, name string, to fs.InodeEmbedder, toNam
 func (n *node) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
 	n.rec.mu.Lock()
 	defer n.rec.mu.Unlock()
+	if errno := n.rec.failure(Sync); errno != 0 {
+		return errno
+	}
 	if n.dir {
 		n.rec.add(Op{Kind: SyncDir, Node: n.id})
 	} else {
@@ -124,20 +131,31 @@ func (n *node) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
 	return 0
 }
 
-// Open keeps what the kernel has of the file: nobody else changes it.
+// Open keeps what the kernel has of the file, since nobody else changes it, but for failures to be met.
 func (n *node) Open(context.Context, uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	n.rec.mu.Lock()
+	defer n.rec.mu.Unlock()
+	if n.rec.fail != nil {
+		return nil, 0, 0
+	}
 	return nil, fuse.FOPEN_KEEP_CACHE, 0
 }
 
 func (n *node) Read(_ context.Context, _ fs.FileHandle, p []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	n.rec.mu.Lock()
 	defer n.rec.mu.Unlock()
+	if errno := n.rec.failure(Read); errno != 0 {
+		return nil, errno
+	}
 	return fuse.ReadResultData(p[:n.content.read(p, off)]), 0
 }
 
 func (n *node) Write(_ context.Context, _ fs.FileHandle, p []byte, off int64) (uint32, syscall.Errno) {
 	n.rec.mu.Lock()
 	defer n.rec.mu.Unlock()
+	if errno := n.rec.failure(Write); errno != 0 {
+		return 0, errno
+	}
 	n.rec.add(Op{Kind: Write, Node: n.id, Off: off, Data: append([]byte(nil), p...)})
 	n.content.write(off, p)
 	n.content.size = max(n.content.size, off+int64(len(p)))
@@ -152,6 +170,9 @@ func (n *node) Allocate(_ context.Context, _ fs.FileHandle, off, size uint64, mo
 	}
 	n.rec.mu.Lock()
 	defer n.rec.mu.Unlock()
+	if errno := n.rec.failure(Resize); errno != 0 {
+		return errno
+	}
 	if end := int64(off + size); end > n.content.size {
 		n.rec.add(Op{Kind: Resize, Node: n.id, Size: end})
 		n.content.resize(end)

@@ -22,6 +22,26 @@ type Recorder struct {
 	last ID
 	log  []Op
 	half []byte // of the next mark
+	fail Failure
+}
+
+// Failure tells how an operation on a file fails; 0: it does not. Kind is Write, Sync, Resize, Create or Read.
+type Failure func(kind Kind) syscall.Errno
+
+// Fail makes operations fail from now on; nil makes an end of it. Files that are opened meanwhile are read from here, and
+// not from what the kernel remembers. What failed is not in the log. f is called by one operation at a time.
+func (r *Recorder) Fail(f Failure) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fail = f
+}
+
+// failure is called with mu held.
+func (r *Recorder) failure(kind Kind) syscall.Errno {
+	if r.fail == nil {
+		return 0
+	}
+	return r.fail(kind)
 }
 
 // New returns a file system that begins with the content of t, all of it durable.

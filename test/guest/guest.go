@@ -30,6 +30,7 @@ type Guest struct {
 	CacheDir string    // where build.sh left its result; see [Cache]
 	Memory   int       // MiB; 0 means 1024, of which the user land takes 260
 	Forward  []int     // ports on the host's 127.0.0.1 that the guest may reach
+	Disk     string    // a file that is a disk of the guest, /dev/ubda; none if empty; only with UML
 	Console  io.Writer // kernel messages; nil discards them
 }
 
@@ -96,7 +97,7 @@ func (g Guest) Run(ctx context.Context, script string, out io.Writer) error {
 		control.Close() // wakes Accept when the guest never called
 		close(done)
 	}()
-	result := serve(control, script, out)
+	result := serve(ctx, control, script, out)
 	if result != nil && !errors.As(result, new(*ExitError)) {
 		cancel()
 	}
@@ -107,13 +108,15 @@ func (g Guest) Run(ctx context.Context, script string, out io.Writer) error {
 	return result
 }
 
-// serve gives the script to the guest and copies its output until the status line.
-func serve(control net.Listener, script string, out io.Writer) error {
+// serve gives the script to the guest and copies its output until the status line, or until ctx ends: a guest that was
+// killed closes nothing.
+func serve(ctx context.Context, control net.Listener, script string, out io.Writer) error {
 	conn, err := control.Accept()
 	if err != nil {
 		return ErrNotStarted
 	}
 	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	if _, err := fmt.Fprintf(conn, "%d\n%s", len(script), script); err != nil {
 		return fmt.Errorf("sending the script: %w", err)
 	}
@@ -149,6 +152,9 @@ func (g Guest) command(ctx context.Context, n *network, port int, scratch string
 		args := []string{
 			"mem=" + memory + "M", "initrd=" + initrd, "umid=guest", "uml_dir=" + scratch + "/",
 			"vec0:transport=tap,ifname=" + n.tap + ",depth=128,gro=1", "con=null", "con0=null,fd:1", "ssl=null",
+		}
+		if g.Disk != "" {
+			args = append(args, "ubd0="+g.Disk)
 		}
 		cmd = exec.CommandContext(ctx, filepath.Join(g.CacheDir, "linux.uml"), append(args, strings.Fields(boot)...)...)
 		cmd.Env = append(os.Environ(), "TMPDIR="+memoryDir(scratch), "UML_DIR="+scratch)

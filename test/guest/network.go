@@ -34,7 +34,7 @@ func (g Guest) connect(ctx context.Context) (*network, error) {
 	id := os.Getpid() & 0x3fff
 	subnet := fmt.Sprintf("198.18.%d.", id>>6)
 	n := &network{
-		guest: fmt.Sprintf("%s%d/30", subnet, id&0x3f<<2|2),
+		guest: g.Address() + "/30",
 		host:  fmt.Sprintf("%s%d", subnet, id&0x3f<<2|1),
 		tap:   fmt.Sprintf("sluice%d", id),
 	}
@@ -57,6 +57,12 @@ func (g Guest) connect(ctx context.Context) (*network, error) {
 		return nil, err
 	}
 	return n, nil
+}
+
+// Address returns where the host reaches the guest while it runs: only with user-mode Linux.
+func (g Guest) Address() string {
+	id := os.Getpid() & 0x3fff
+	return fmt.Sprintf("198.18.%d.%d", id>>6, id&0x3f<<2|2)
 }
 
 func ip(args ...string) error {

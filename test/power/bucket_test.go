@@ -9,6 +9,7 @@ import (
 
 	"sluice/object"
 	"sluice/object/memory"
+	"sluice/test/crashfs"
 )
 
 // bucket is a directory that holds the objects of one moment, for a process that starts then.
@@ -31,6 +32,23 @@ func (b bucket) apply(e event) error {
 		return os.WriteFile(b.path(e.Key), e.body, 0o600)
 	case "delete":
 		return os.Remove(b.path(e.Key))
+	}
+	return nil
+}
+
+// bring applies what a log says of the bucket.
+func (b bucket) bring(log []crashfs.Op) error {
+	for _, op := range log {
+		if op.Kind != crashfs.Mark {
+			continue
+		}
+		e, err := decode(op.Data)
+		if err == nil {
+			err = b.apply(e)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-
-	"sluice/volume/segment"
 )
 
-// value names the content of a block: the number of the write that made it, and the block that it was
+// value names the content of a unit (see unitOf): the number of the write that made it, and the unit that it was
 // first written to, since copies carry it elsewhere. The zero value is zeros.
 type value struct {
 	Seq   uint64 `json:"s,omitempty"`
@@ -38,10 +36,10 @@ func (v value) fill(p []byte) {
 // parse returns what a block holds; it is an error if that was never a block's content.
 func parse(p []byte) (value, error) {
 	v := value{binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint32(p[8:])}
-	want := make([]byte, segment.BlockSize)
+	want := make([]byte, len(p))
 	v.fill(want)
 	if string(want) != string(p) {
-		return v, fmt.Errorf("it begins like write %d of block %d and goes on otherwise", v.Seq, v.Block)
+		return v, fmt.Errorf("it begins like write %d of unit %d and goes on otherwise", v.Seq, v.Block)
 	}
 	return v, nil
 }
@@ -54,9 +52,10 @@ type event struct {
 	First  uint32  `json:"first,omitempty"`
 	Values []value `json:"v,omitempty"`
 	// "durable": all up to write Seq was acknowledged to survive.
-	// "state": Values is what the volume shows after recovery.
+	// "state": Values is what the volume shows after a recovery. "seen": the same after the death of a process, whose newest write may be Seq.
 	// "put", "delete": of Key in the bucket; the body comes after the event.
 	Key string `json:"key,omitempty"`
+	// "opened": the volume was closed, and is open again.
 	// "done": the writer ended in order. "error": Key says why it did not.
 	body []byte
 }
@@ -92,8 +91,8 @@ type version struct {
 	value
 }
 
-func newHistory() *history {
-	h := &history{blocks: make([][]version, blocks)}
+func newHistory(units int) *history {
+	h := &history{blocks: make([][]version, units)}
 	for b := range h.blocks {
 		h.blocks[b] = []version{{}}
 	}
@@ -122,6 +121,10 @@ func (h *history) apply(e event) {
 			}
 			h.blocks[b] = versions
 		}
+	case "seen":
+		for b, v := range e.Values {
+			h.blocks[b] = append(h.blocks[b], version{e.Seq, v})
+		}
 	case "state":
 		for b, v := range e.Values {
 			h.blocks[b] = []version{{0, v}}
@@ -138,7 +141,7 @@ func (h *history) check(got []value) error {
 		}
 		if !ok {
 			versions := h.blocks[b]
-			return fmt.Errorf("block %d holds %+v: it may hold nothing older than %+v and has %d versions since", b, v, versions[0], len(versions)-1)
+			return fmt.Errorf("unit %d holds %+v: it may hold nothing older than %+v and has %d versions since", b, v, versions[0], len(versions)-1)
 		}
 	}
 	return nil

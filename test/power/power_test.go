@@ -14,10 +14,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
 	"sluice/test/crashfs"
+	"sluice/volume"
 )
 
 // TestMain runs a writer instead of the tests where it is told to.
@@ -82,14 +84,18 @@ func TestLossOfPower(t *testing.T) {
 		t.Skip("needs root and /dev/fuse")
 	}
 	e := efforts(t)
-	r := rand.New(rand.NewPCG(e.seed, 2))
-	p := &prober{t: t, rnd: r, effort: e, boots: 1}
-	first := life{history: newHistory(), bucket: bucket(p.scratch())}
-	rec := crashfs.New(crashfs.NewTree())
-	first.start = rec.Start()
-	first.log = p.write(rec, orders{Seed: e.seed, Steps: 600, Create: true, Bucket: first.bucket})
-	p.probe(first, e.points, e.draws, true)
-	t.Logf("%d operations (%d syncs); %d losses of power, %d of them during or after a recovery", len(first.log), syncs(first.log), p.crashes, p.second)
+	for _, mode := range []volume.Mode{volume.Cached, volume.Stored} {
+		t.Run(string(mode), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(e.seed, 2))
+			p := &prober{t: t, rnd: r, effort: e, mode: string(mode), boots: 1}
+			first := life{history: newHistory(size / unitOf(mode)), bucket: bucket(p.scratch())}
+			rec := crashfs.New(crashfs.NewTree())
+			first.start = rec.Start()
+			first.log = p.write(rec, orders{Seed: e.seed, Steps: 300, Bucket: first.bucket, Die: true}, orders{Seed: e.seed + 1, Steps: 300, First: 1 << 32, GoOn: true})
+			p.probe(first, e.points, e.draws, true)
+			t.Logf("%d operations (%d syncs); %d losses of power, %d of them during or after a recovery", len(first.log), syncs(first.log), p.crashes, p.second)
+		})
+	}
 }
 
 func syncs(log []crashfs.Op) (n int) {
@@ -105,43 +111,108 @@ func syncs(log []crashfs.Op) (n int) {
 type prober struct {
 	t *testing.T
 	effort
+	mode            string // of the volume
 	rnd             *rand.Rand
 	boots           int
 	crashes, second int
 }
 
-// write runs a writer and returns its log.
-func (p *prober) write(rec *crashfs.Recorder, o orders) []crashfs.Op {
+// write runs writers, one after the other in the same boot of the machine, and returns their log.
+func (p *prober) write(rec *crashfs.Recorder, all ...orders) []crashfs.Op {
 	p.t.Helper()
-	mount := p.t.TempDir()
-	o.Dir, o.Boot = filepath.Join(mount, "data"), p.boot()
+	mount, boot, bucket := p.t.TempDir(), p.boot(), bucket(p.scratch())
+	if err := all[0].Bucket.copyTo(bucket); err != nil {
+		p.t.Fatal(err)
+	}
+	var writers []*started
+	defer func() {
+		for _, w := range writers {
+			w.end()
+		}
+	}()
+	for _, o := range all {
+		o.Dir, o.Boot, o.Mode, o.Bucket = filepath.Join(mount, "data"), boot, p.mode, bucket
+		writers = append(writers, p.start(o))
+	}
+	unmount, err := rec.Mount(mount)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	done := 0
+	for _, w := range writers {
+		if w.dies && p.rnd.IntN(2) == 0 {
+			rec.Fail(w.dieInSync(1 + p.rnd.IntN(40)))
+		}
+		if err = w.run(); err != nil {
+			break
+		}
+		rec.Fail(nil)
+		log := rec.Log()
+		if err = bucket.bring(log[done:]); err != nil { // the next one finds it as the log says, though this one died
+			break
+		}
+		done = len(log)
+	}
+	if err = errors.Join(err, unmount()); err != nil {
+		p.t.Fatalf("the writer: %v", err)
+	}
+	return rec.Log()
+}
+
+// started is a writer that waits until it is told to begin: nothing forks while the file system is mounted.
+type started struct {
+	cmd   *exec.Cmd
+	begin io.Closer
+	out   bytes.Buffer
+	dies  bool
+	end   func()
+}
+
+func (p *prober) start(o orders) *started {
+	p.t.Helper()
 	text, err := json.Marshal(o)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(p.t.Context(), 5*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0])
-	cmd.Env = append(os.Environ(), ordersVariable+"="+string(text))
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	begin, err := cmd.StdinPipe() // it waits for this to be closed: nothing forks while the file system is mounted
-	if err == nil {
-		err = cmd.Start()
+	w := &started{cmd: exec.CommandContext(ctx, os.Args[0]), dies: o.Die, end: cancel}
+	w.cmd.Env = append(os.Environ(), ordersVariable+"="+string(text))
+	w.cmd.Stdout, w.cmd.Stderr = &w.out, &w.out
+	if w.begin, err = w.cmd.StdinPipe(); err == nil {
+		err = w.cmd.Start()
 	}
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	unmount, err := rec.Mount(mount)
 	if err != nil {
 		cancel()
-		p.t.Fatal(errors.Join(err, cmd.Wait()))
+		p.t.Fatal(err)
 	}
-	err = errors.Join(begin.Close(), cmd.Wait(), unmount())
-	if err != nil {
-		p.t.Fatalf("the writer: %v\n%s", err, bytes.TrimSpace(out.Bytes()))
+	return w
+}
+
+// dieInSync kills the writer in the middle of its n-th sync: what that was for is in the page cache only.
+func (w *started) dieInSync(n int) crashfs.Failure {
+	return func(kind crashfs.Kind) syscall.Errno {
+		if kind != crashfs.Sync {
+			return 0
+		}
+		if n--; n != 0 {
+			return 0
+		}
+		if err := w.cmd.Process.Kill(); err != nil {
+			panic(err) // it waits for the sync
+		}
+		return syscall.EIO
 	}
-	return rec.Log()
+}
+
+func (w *started) run() error {
+	err := errors.Join(w.begin.Close(), w.cmd.Wait())
+	if status, ok := w.cmd.ProcessState.Sys().(syscall.WaitStatus); w.dies && ok && status.Signal() == syscall.SIGKILL {
+		return nil
+	}
+	if err != nil || w.dies {
+		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(w.out.Bytes()))
+	}
+	return nil
 }
 
 func (p *prober) boot() string {
@@ -150,7 +221,7 @@ func (p *prober) boot() string {
 }
 
 // moments chooses the points of a log that lose their power: the number of operations that came before. Half of them are
-// next to a sync.
+// next to a sync, and some right after a recovery, or in the midst of an opening.
 func (p *prober) moments(log []crashfs.Op, n int) []int {
 	var all, near []int
 	for i, op := range log {
@@ -163,6 +234,23 @@ func (p *prober) moments(log []crashfs.Op, n int) []int {
 		return all
 	}
 	chosen := map[int]bool{len(log): true}
+	for i, op := range log {
+		if op.Kind != crashfs.Mark {
+			continue
+		}
+		switch e, err := decode(op.Data); {
+		case err != nil:
+			p.t.Fatal(err)
+		case e.Kind == "state" || e.Kind == "seen": // what a recovery has shown is to stay, from then on
+			for later := range 16 {
+				chosen[min(i+1+later, len(log))] = true
+			}
+		case e.Kind == "opened":
+			for range 10 {
+				chosen[max(0, i-p.rnd.IntN(40))] = true
+			}
+		}
+	}
 	for i := range n {
 		from := all
 		if i%2 == 0 && len(near) > 0 {
@@ -212,7 +300,7 @@ func (p *prober) advance(l *life, op crashfs.Op) {
 		if err := l.bucket.apply(e); err != nil {
 			p.t.Fatal(err)
 		}
-	case "state": // what a recovery shows must be what may be there, and stays
+	case "state", "seen": // what a recovery shows must be what may be there; after a loss of power it stays
 		if err := l.history.check(e.Values); err != nil {
 			p.t.Fatalf("recovered under the recorder: %v", err)
 		}
@@ -228,7 +316,7 @@ func (p *prober) recover(tree *crashfs.Tree, l life) error {
 	if err := tree.Save(dir); err != nil {
 		return err
 	}
-	text, err := json.Marshal(orders{Check: true, Dir: filepath.Join(dir, "data"), Bucket: l.bucket, Boot: p.boot()})
+	text, err := json.Marshal(orders{Check: true, Mode: p.mode, Dir: filepath.Join(dir, "data"), Bucket: l.bucket, Boot: p.boot()})
 	if err != nil {
 		return err
 	}

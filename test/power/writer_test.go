@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -28,7 +29,9 @@ type orders struct {
 	Seed   uint64 `json:"seed"`
 	Steps  int    `json:"steps"`
 	First  uint64 `json:"first"` // the number of the first write
-	Create bool   `json:"create"`
+	Mode   string `json:"mode"`  // of the volume, which is created if it is not there
+	Die    bool   `json:"die"`   // by kill -9, after the steps at the latest
+	GoOn   bool   `json:"go_on"` // in the same boot, after one that died
 	Check  bool   `json:"check"` // only recover, and say on the standard output what the volume holds
 }
 
@@ -41,7 +44,8 @@ type writer struct {
 	marker *crashfs.Marker
 	rnd    *rand.Rand
 	g      *gateway
-	v      *volume.Volume
+	v      disk
+	unit   int // see unitOf
 
 	seq   uint64        // of the newest write that was begun
 	acked atomic.Uint64 // the newest write that was completed
@@ -52,10 +56,11 @@ type writer struct {
 
 // runWriter is the main function of a writer.
 func runWriter(text string) error {
-	w := &writer{ctx: context.Background(), model: make([]value, blocks)}
+	w := &writer{ctx: context.Background()}
 	if err := json.Unmarshal([]byte(text), &w.orders); err != nil {
 		return err
 	}
+	w.unit = unitOf(volume.Mode(w.Mode))
 	if w.Check {
 		return w.check()
 	}
@@ -81,24 +86,29 @@ func (w *writer) run() error {
 	if w.g, err = openGateway(w.Dir, w.Boot, bucket); err != nil {
 		return err
 	}
-	if w.Create {
-		if _, err := volume.Create(w.ctx, bucket, volume.New{Name: name, Size: blocks * segment.BlockSize, Mode: volume.Cached}); err != nil {
+	if _, err := volume.Find(w.ctx, bucket, name); errors.Is(err, volume.ErrNotFound) {
+		if _, err := volume.Create(w.ctx, bucket, volume.New{Name: name, Size: size, Mode: volume.Mode(w.Mode)}); err != nil {
 			return err
 		}
+	} else if err != nil {
+		return err
 	}
 	if w.v, err = w.g.open(w.ctx); err != nil {
 		return err
 	}
-	if w.model, err = readAll(w.ctx, w.v); err != nil {
+	if w.model, err = readAll(w.ctx, w.v, w.unit); err != nil {
 		return err
 	}
-	if err := w.mark(event{Kind: "state", Values: w.model}); err != nil {
+	if err := w.begin(); err != nil {
 		return err
 	}
 	for i := range w.Steps {
 		if err := w.step(); err != nil {
 			return fmt.Errorf("step %d: %w", i, err)
 		}
+	}
+	if w.Die {
+		return syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	}
 	w.bg.Wait()
 	if err := w.fail.Load(); err != nil {
@@ -108,6 +118,15 @@ func (w *writer) run() error {
 		return err
 	}
 	return w.g.close()
+}
+
+// begin marks what the volume shows. After a loss of power that stays; after the death of a process, from the first flush on.
+func (w *writer) begin() error {
+	if !w.GoOn {
+		return w.mark(event{Kind: "state", Values: w.model})
+	}
+	w.acked.Store(w.First) // all that the dead one was told
+	return errors.Join(w.mark(event{Kind: "seen", Seq: w.First, Values: w.model}), w.durably(func() error { return w.v.Flush(w.ctx) }))
 }
 
 // check recovers the volume, on any file system.
@@ -122,12 +141,20 @@ func (w *writer) check() error {
 	if w.v, err = w.g.open(w.ctx); err != nil {
 		return fmt.Errorf("opening the volume: %w", err)
 	}
-	got, err := readAll(w.ctx, w.v)
+	got, err := readAll(w.ctx, w.v, w.unit)
 	if err != nil {
 		return fmt.Errorf("reading: %w", err)
 	}
-	if err := w.v.Upload(w.ctx); err != nil {
-		return fmt.Errorf("uploading: %w", err)
+	root, err := snapshot(w.ctx, w.v)
+	if err != nil {
+		return fmt.Errorf("making a snapshot: %w", err)
+	}
+	kept, err := w.g.readRoot(w.ctx, root, w.unit)
+	if err != nil {
+		return fmt.Errorf("reading the snapshot: %w", err)
+	}
+	if !slices.Equal(kept, got) {
+		return errors.New("the snapshot differs from the volume")
 	}
 	if err := errors.Join(w.v.Close(), w.g.close()); err != nil {
 		return fmt.Errorf("closing: %w", err)
@@ -154,7 +181,7 @@ func (w *writer) step() error {
 	case p < 960:
 		return w.writeBack()
 	case p < 985:
-		_, err := readAll(w.ctx, w.v)
+		_, err := readAll(w.ctx, w.v, w.unit)
 		return err
 	case p < 995:
 		return w.again(w.v.Close)
@@ -163,13 +190,15 @@ func (w *writer) step() error {
 	}
 }
 
-// extent returns some blocks, mostly few.
+// extent returns some units: whole blocks, mostly few.
 func (w *writer) extent() (first, n int) {
+	const blocks = size / segment.BlockSize
 	n = 1 + w.rnd.IntN(8)
 	if w.rnd.IntN(20) == 0 {
 		n = 1 + w.rnd.IntN(128)
 	}
-	return w.rnd.IntN(blocks - n + 1), n
+	units := segment.BlockSize / w.unit
+	return w.rnd.IntN(blocks-n+1) * units, n * units
 }
 
 // change marks that blocks are about to get values, and does it.
@@ -189,13 +218,13 @@ func (w *writer) write() error {
 	first, n := w.extent()
 	w.seq++
 	values := make([]value, n)
-	p := make([]byte, n*segment.BlockSize)
+	p := make([]byte, n*w.unit)
 	for i := range values {
 		values[i] = value{w.seq, uint32(first + i)}
-		values[i].fill(p[i*segment.BlockSize:][:segment.BlockSize])
+		values[i].fill(p[i*w.unit:][:w.unit])
 	}
 	return w.change(first, values, func() error {
-		return w.v.Write(w.ctx, [][]byte{p}, []int64{int64(first) * segment.BlockSize}, true)
+		return w.v.Write(w.ctx, [][]byte{p}, []int64{int64(first) * int64(w.unit)}, true)
 	})
 }
 
@@ -203,19 +232,24 @@ func (w *writer) zero() error {
 	first, n := w.extent()
 	w.seq++
 	return w.change(first, make([]value, n), func() error {
-		return w.v.Zero(w.ctx, int64(first)*segment.BlockSize, int64(n)*segment.BlockSize, w.rnd.IntN(2) == 0)
+		return w.v.Zero(w.ctx, int64(first)*int64(w.unit), int64(n)*int64(w.unit), w.rnd.IntN(2) == 0)
 	})
 }
 
+// copy copies inside of a cached volume, where a unit is a block.
 func (w *writer) copy() error {
+	v, ok := w.v.(*volume.Volume)
+	if !ok {
+		return nil
+	}
 	from, n := w.extent()
-	to := w.rnd.IntN(blocks - n + 1)
+	to := w.rnd.IntN(len(w.model) - n + 1)
 	if to < from+n && from < to+n {
 		return nil
 	}
 	w.seq++
 	return w.change(to, slices.Clone(w.model[from:from+n]), func() error {
-		return w.v.Copy(w.ctx, int64(to)*segment.BlockSize, int64(from)*segment.BlockSize, int64(n)*segment.BlockSize)
+		return v.Copy(w.ctx, int64(to)*int64(w.unit), int64(from)*int64(w.unit), int64(n)*int64(w.unit))
 	})
 }
 
@@ -242,21 +276,24 @@ func (w *writer) flush() error {
 	return nil
 }
 
-func (w *writer) upload() error { return w.durably(func() error { return w.v.Upload(w.ctx) }) }
+func (w *writer) upload() error {
+	v, ok := w.v.(*volume.Volume)
+	if !ok {
+		return w.cut()
+	}
+	return w.durably(func() error { return v.Upload(w.ctx) })
+}
 
-// cut makes a root, as a snapshot does. A checkpoint of the map follows.
+// cut makes a snapshot. Of a cached volume, a checkpoint of the map follows; of a stored one, nothing is safe by that.
 func (w *writer) cut() error {
-	hold, err := w.v.Hold(w.ctx)
-	if err != nil {
+	do := func() error {
+		_, err := snapshot(w.ctx, w.v)
 		return err
 	}
-	cut := hold.Cut()
-	hold.Release()
-	defer cut.Close()
-	return w.durably(func() error {
-		_, err := cut.Finish(w.ctx)
-		return err
-	})
+	if w.Mode == string(volume.Stored) {
+		return do()
+	}
+	return w.durably(do)
 }
 
 // again closes or detaches the volume and opens it once more.
@@ -278,7 +315,10 @@ func (w *writer) again(end func() error) error {
 	if w.v, err = w.g.open(w.ctx); err != nil {
 		return err
 	}
-	got, err := readAll(w.ctx, w.v)
+	if err := w.mark(event{Kind: "opened"}); err != nil {
+		return err
+	}
+	got, err := readAll(w.ctx, w.v, w.unit)
 	if err != nil {
 		return err
 	}

@@ -15,12 +15,12 @@ type Path struct {
 	Port int // of 127.0.0.1
 
 	listener net.Listener
-	portal   string
 	running  sync.WaitGroup
 
-	mu    sync.Mutex    // protects the rest
-	cut   chan struct{} // closed when the cut is mended; nil: there is none
-	conns map[net.Conn]struct{}
+	mu     sync.Mutex // protects the rest
+	portal string
+	cut    chan struct{} // closed when the cut is mended; nil: there is none
+	conns  map[net.Conn]struct{}
 }
 
 // maxPending bounds what a Path holds back in one direction, in bytes; then it stops reading.
@@ -59,6 +59,23 @@ func (p *Path) Mend() {
 		close(p.cut)
 		p.cut = nil
 	}
+}
+
+// Move has the path lead to another portal, as an address does that moves to another machine: what was connected is cut off.
+func (p *Path) Move(portal string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.portal = portal
+	for c := range p.conns {
+		_ = c.Close()
+	}
+	clear(p.conns)
+}
+
+func (p *Path) leads() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.portal
 }
 
 // mended returns a channel that is closed when the cut is mended, or nil if there is none.
@@ -112,7 +129,7 @@ func (p *Path) join(near net.Conn) {
 	if p.held(said) {
 		return
 	}
-	far, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", p.portal)
+	far, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", p.leads())
 	if err != nil {
 		_ = near.Close()
 		said.forget()

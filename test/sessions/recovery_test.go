@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,6 +26,9 @@ type lab struct {
 	gw    *harness.Gateway
 	store *s3server.Server
 	paths []*Path
+
+	standby *harness.Gateway // takes over from gw; nil: there is none
+	apart   bool             // each path leads to one of the two for ever
 }
 
 const volume = "recovery"
@@ -34,13 +38,32 @@ const volume = "recovery"
 func newLab(t *testing.T, paths int) *lab {
 	t.Helper()
 	l := &lab{t: t, store: s3server.Start(t)}
-	l.gw = harness.Start(t, harness.Options{
-		Store: l.store.URL("gateway"), Env: l.store.Env(),
-		Args: []string{"--cache", "64MiB", "--upload-buffer", "64MiB", "--drain-timeout", "5s"},
-	})
+	l.gw = l.start()
 	l.gw.CreateVolume(volume, "1GiB")
 	for range paths {
 		l.paths = append(l.paths, NewPath(t, l.gw.Portal))
+	}
+	return l
+}
+
+func (l *lab) start(more ...string) *harness.Gateway {
+	return harness.Start(l.t, harness.Options{
+		Store: l.store.URL("gateway"), Env: l.store.Env(),
+		Args: append([]string{"--cache", "64MiB", "--upload-buffer", "64MiB", "--drain-timeout", "5s"}, more...),
+	})
+}
+
+// newPair starts a gateway and its standby. Initiators reach them at one address that moves or, apart, at one each.
+func newPair(t *testing.T, apart bool) *lab {
+	t.Helper()
+	l := &lab{t: t, store: s3server.Start(t), apart: apart}
+	more := []string{"--standby-for", "pair", "--lease", "5s"}
+	l.gw = l.start(more...)
+	l.gw.CreateVolume(volume, "1GiB")
+	l.standby = l.start(more...)
+	l.paths = []*Path{NewPath(t, l.gw.Portal)}
+	if apart {
+		l.paths = append(l.paths, NewPath(t, l.standby.Portal))
 	}
 	return l
 }
@@ -71,6 +94,16 @@ func (l *lab) event(name string) {
 		l.gw.Restart()
 	case "grow":
 		l.gw.CLI("volume", "resize", volume, "--size", "2GiB")
+	case "move": // the gateway is stopped, and its standby takes over
+		l.gw.Stop()
+		l.awaitTakeover()
+		for _, p := range l.paths {
+			if !l.apart {
+				p.Move(l.standby.Portal)
+			}
+		}
+		l.gw.Restart()
+		l.gw, l.standby = l.standby, l.gw
 	case "detach":
 		l.gw.CLI("volume", "detach", volume, "--force")
 	case "freeze":
@@ -79,6 +112,23 @@ func (l *lab) event(name string) {
 		l.store.Thaw()
 	default:
 		l.t.Errorf("the guest asks for %q", name)
+	}
+}
+
+// awaitTakeover waits until the standby serves the volume.
+func (l *lab) awaitTakeover() {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(2 * time.Minute); ; {
+		if strings.Contains(string(l.standby.CLI("volume", "show", volume, "--json")), `"state": "attached"`) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			l.t.Errorf("nobody takes over:\n%s", l.standby.LogTail(20))
+			return
+		}
 	}
 }
 
@@ -94,8 +144,12 @@ func (l *lab) run(size string, troubles ...string) {
 		ports = append(ports, strconv.Itoa(p.Port))
 		forward = append(forward, p.Port)
 	}
-	script := fmt.Sprintf("PORTS='%s' TARGET=%s SIZE=%s COLD=96m TROUBLES='%s'\n",
-		strings.Join(ports, " "), l.gw.IQN(volume), size, strings.Join(troubles, " ")) + recoveryScript
+	policy := "multibus"
+	if l.apart {
+		policy = "failover"
+	}
+	script := fmt.Sprintf("PORTS='%s' TARGET=%s SIZE=%s COLD=96m TROUBLES='%s' POLICY=%s\n",
+		strings.Join(ports, " "), l.gw.IQN(volume), size, strings.Join(troubles, " "), policy) + recoveryScript
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	checks := &guest.Checks{T: t, Event: l.event, Line: func(word, rest string) bool {
@@ -117,7 +171,7 @@ func (l *lab) run(size string, troubles ...string) {
 	}
 	functions := strings.Count(l.gw.LogTail(1<<20), `"msg":"task management"`)
 	t.Logf("the initiator has asked for %d task management functions", functions)
-	if long() && functions == 0 {
+	if long() && functions == 0 && slices.ContainsFunc(troubles, func(name string) bool { return strings.HasPrefix(name, "freeze") }) {
 		t.Error("no command has timed out: the store was not frozen for long enough, or nothing was read from it")
 	}
 	if want := 3*len(troubles) + 5; checks.Passed < want {
@@ -142,4 +196,17 @@ func TestRecoveryMultipath(t *testing.T) {
 		t.Skip("takes minutes: make recovery")
 	}
 	newLab(t, 2).run("96m", "half-30", "cut-5", "grow", "stop", "half-30", "kill", "cut-30", "freeze-70", "cut-100")
+}
+
+// TestStandby has a standby take over under a mounted file system, back and forth, while it is written; its address moves, or the initiator
+// has a path to both.
+func TestStandby(t *testing.T) {
+	for name, apart := range map[string]bool{"address": false, "multipath": true} {
+		t.Run(name, func(t *testing.T) {
+			if apart && !long() {
+				t.Skip("takes minutes: make recovery")
+			}
+			newPair(t, apart).run("40m", "move", "move")
+		})
+	}
 }

@@ -20,6 +20,19 @@ echo 1 >/proc/sys/vm/dirty_background_ratio
 ) &
 trap "kill $!" EXIT
 
+# initiator starts iscsid, and starts it again when the kernel lets no connection be made any more: 6.1 has a race that leaves one marked as
+# being cleaned up, if its end is noticed twice while iscsid takes it up.
+initiator() {
+	iscsid -f >>/run/iscsid 2>&1 &
+	while sleep 3 >/dev/null 2>&1; do
+		if [ "$(tail -n 5 /run/iscsid | grep -c "can't bind conn")" = 5 ]; then
+			echo "note iscsid starts again"
+			kill -9 $(pidof iscsid)
+			iscsid -f >/run/iscsid 2>&1 &
+		fi
+	done &
+}
+
 # Output goes through a file: a daemon that keeps it open would hold up a pipe.
 check() { # check NAME COMMAND...
 	local name=$1

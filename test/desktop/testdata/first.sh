@@ -21,7 +21,7 @@ smb_conf() {
 
 server() {
 	step initiator/name "echo 'InitiatorName=$INITIATOR' >/etc/iscsi/initiatorname.iscsi"
-	iscsid -f >/run/iscsid 2>&1 &
+	initiator
 	sleep 0.5
 	step initiator/record "iscsiadm -m node -T $TARGET -p $PORTAL -o new"
 	step initiator/chap "iscsiadm -m node -T $TARGET -o update -n node.session.auth.authmethod -v CHAP -n node.session.auth.username -v $CHAP_USER -n node.session.auth.password -v $CHAP_SECRET"

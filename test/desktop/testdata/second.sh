@@ -5,7 +5,7 @@ base64 -d <<<"$KEPT" | tar -xz -C / || exit 1
 refused() { mkdir -p /srv/drive && ! "$@" && [ -z "$(ls /srv/drive)" ]; }
 
 # What systemd runs at boot: open-iscsi.service, remote-fs.target, smbd.service.
-iscsid -f >/run/iscsid 2>&1 &
+initiator
 sleep 0.5
 step boot/login "iscsiadm -m node --loginall=automatic"
 check boot/disk drive_ready || exit 1

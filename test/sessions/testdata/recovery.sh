@@ -4,7 +4,7 @@
 #
 # In the environment: PORTAL_HOST; PORTS (one for each path to the portal), TARGET, SIZE of
 # what fio writes while things fail, COLD size of what it reads from the bucket (more than the
-# gateway's cache holds), TROUBLES (names of events, in order).
+# gateway's cache holds), TROUBLES (names of events, in order), POLICY (how dm-multipath groups paths).
 failed=0
 device=
 
@@ -61,7 +61,7 @@ start_multipath() {
 		defaults {
 			user_friendly_names yes
 			find_multipaths no
-			path_grouping_policy multibus
+			path_grouping_policy $POLICY
 			path_selector "round-robin 0"
 			path_checker tur
 			polling_interval 2
@@ -80,10 +80,11 @@ data() { # data NAME MODE [OPTION]...
 }
 written() { cat /run/fio && return "$1"; }
 writable() { grep -q ' /mnt ext4 rw' /proc/mounts && date >/mnt/alive && sync && cat /mnt/alive; }
-# unharmed: the kernel has given nothing up. A path that multipath has failed may be replaced.
+# unharmed: the kernel has given nothing up. A path that multipath has failed may be replaced, and of one
+# in reserve it finds that it cannot read the partitions.
 unharmed() {
-	local bad='EXT4-fs error|Aborting journal|[Rr]emounting|Buffer I/O error|JBD2'
-	[ "$(paths)" = 1 ] && bad="$bad|I/O error, dev"
+	local bad='EXT4-fs error|Aborting journal|[Rr]emounting|Buffer I/O error on dev dm|JBD2'
+	[ "$(paths)" = 1 ] && bad="$bad|Buffer I/O error|I/O error, dev"
 	! dmesg | grep -E "$bad"
 }
 # asked: the target has asked for a logout, and the initiator has understood.
