@@ -56,9 +56,9 @@ fuzz: ## every fuzzer for FUZZTIME
 crash: build ## kill -9 under load, N times each test
 	SLUICE_CRASHES=$(N) $(GO) test -v -count 1 -timeout 0 ./test/crash
 
-faults: ## the power lost at every operation on a file (FAULTS=all, hours; a number: so many moments); the ownership model, whole
+faults: ## the power lost at every operation on a file (FAULTS=all, hours; a number: so many moments); the models of ownership and leases, whole
 	SLUICE_CRASHFS=$(or $(FAULTS),1000) $(GO) test -v -count 1 -timeout 0 ./test/power
-	SLUICE_MODEL=deep $(GO) test -v -count 1 -timeout 30m -run TestModel ./test/ownership
+	SLUICE_MODEL=deep $(GO) test -v -count 1 -timeout 30m -run Model ./test/ownership
 
 soak: build ## everything at once on real daemons, and histories checked for linearizability, a full upload buffer, N minutes each
 	@test/setup.sh

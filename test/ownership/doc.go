@@ -1,4 +1,4 @@
-// Package ownership shows that a volume has one writer: with a model of the protocol that is explored
+// Package ownership shows that a volume has one writer: with two models of the protocol that are explored
 // exhaustively, and with real daemons that are stopped, cut off and continued.
 //
 // # The model
@@ -23,6 +23,13 @@
 //
 // What must hold is in invariants_test.go. That the model can fail is shown by taking out one mechanism at a time: for each there is a
 // counterexample (mutations_test.go).
+//
+// # The leases
+//
+// The second model (lease_model_test.go) is about time: two gateways with clocks of their own, one head, and nothing else. A clock may miss a tick, at
+// most one in six, which is as far as a standby's patience goes; a machine may be suspended; each question to the bucket and each answer takes any time, or
+// comes late, or never. The lease is five ticks, and a standby waits for six. No gateway may acknowledge I/O of a volume that another one has. Time has no bound: the ages that count end
+// where they make no difference any more.
 //
 // # The processes
 //

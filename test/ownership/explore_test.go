@@ -26,53 +26,33 @@ type origin struct {
 	step uint16
 }
 
-// steps are all that can happen next.
-func (m *model) steps(s *state, emit step) {
-	for i := range s.gw {
-		lost := s.gw[i].at == serving && s.head.epoch != s.gw[i].view.epoch
-		who, finds := string(rune('A'+i)), false
-		m.gatewaySteps(s, i, func(name string, next state) {
-			finds = finds || next.gw[i].at == failed
-			emit(who+" "+name, next)
-		})
-		if lost && !finds {
-			t := *s
-			t.violate("a gateway has lost the volume, and no look at the bucket tells it")
-			emit("nothing", t)
-		}
-	}
-	m.collectorSteps(s, emit)
-	m.userSteps(s, emit)
-}
-
-// explore visits every state that can be reached, and stops at the first one in which something is wrong.
-func (m *model) explore(can budget) *explored {
+// explore visits every state that can be reached from the first one, and stops where bad says that something is wrong. Next emits what the
+// steps from a state lead to.
+func explore[S comparable](first S, next func(s *S, emit func(name string, t S)), bad func(*S) string) *explored {
 	seed := maphash.MakeSeed()
-	first := state{can: can, gw: [2]gateway{{at: up}, {at: up}}}
-	key := maphash.Comparable(seed, first)
-	from := map[uint64]origin{key: {}}
+	from := map[uint64]origin{maphash.Comparable(seed, first): {}}
 	result := &explored{seen: map[string]uint16{"": 0}}
-	for level := []state{first}; len(level) > 0 && result.bad == ""; result.deepest++ {
-		var next []state
+	for level := []S{first}; len(level) > 0 && result.bad == ""; result.deepest++ {
+		var below []S
 		for i := range level {
 			at := maphash.Comparable(seed, level[i])
-			m.steps(&level[i], func(name string, t state) {
+			next(&level[i], func(name string, t S) {
 				result.steps++
+				if _, known := result.seen[name]; !known {
+					result.seen[name] = uint16(len(result.seen))
+				}
 				key := maphash.Comparable(seed, t)
 				if _, known := from[key]; known || result.bad != "" {
 					return
 				}
-				if _, known := result.seen[name]; !known {
-					result.seen[name] = uint16(len(result.seen))
-				}
 				from[key] = origin{at, result.seen[name]}
-				if t.bad != "" {
-					result.bad, result.trace = t.bad, result.path(from, key)
+				if result.bad = bad(&t); result.bad != "" {
+					result.trace = result.path(from, key)
 				}
-				next = append(next, t)
+				below = append(below, t)
 			})
 		}
-		level = next
+		level = below
 	}
 	result.states = len(from)
 	return result
@@ -90,4 +70,18 @@ func (e *explored) path(from map[uint64]origin, key uint64) []string {
 	}
 	slices.Reverse(path)
 	return path
+}
+
+// missing returns which of the steps, given by a part of their names, were never made: they would show nothing.
+func missing(seen map[string]uint16, steps ...string) (never []string) {
+	for _, step := range steps {
+		made := false
+		for name := range seen {
+			made = made || strings.Contains(name, step)
+		}
+		if !made {
+			never = append(never, step)
+		}
+	}
+	return never
 }

@@ -22,6 +22,31 @@ type mechanisms struct {
 	cloneCheck  bool // a clone does not look whether its snapshot still exists
 }
 
+// steps are all that can happen next.
+func (m *model) steps(s *state, emit func(name string, next state)) {
+	for i := range s.gw {
+		lost := s.gw[i].at == serving && s.head.epoch != s.gw[i].view.epoch
+		who, finds := string(rune('A'+i)), false
+		m.gatewaySteps(s, i, func(name string, next state) {
+			finds = finds || next.gw[i].at == failed
+			emit(who+" "+name, next)
+		})
+		if lost && !finds {
+			t := *s
+			t.violate("a gateway has lost the volume, and no look at the bucket tells it")
+			emit("nothing", t)
+		}
+	}
+	m.collectorSteps(s, emit)
+	m.userSteps(s, emit)
+}
+
+// explore visits every state that a budget allows.
+func (m *model) explore(can budget) *explored {
+	first := state{can: can, gw: [2]gateway{{at: up}, {at: up}}}
+	return explore(first, m.steps, func(s *state) string { return s.bad })
+}
+
 type result uint8
 
 const (
