@@ -100,7 +100,7 @@ func TestRemovedTargetDropsTheDeaf(t *testing.T) {
 		if d := <-took; d != 3*time.Second {
 			t.Fatalf("removed after %v", d)
 		}
-		if len(r.disk.running) != 0 || len(r.disk.attached) != 0 {
+		if running, nexuses := r.disk.inUse(); running != 0 || nexuses != 0 {
 			t.Fatal("it is still in use")
 		}
 	})

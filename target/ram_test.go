@@ -150,6 +150,13 @@ func (d *ramDisk) Detach(n *scsi.Nexus) {
 	d.attached = slices.DeleteFunc(d.attached, func(a *scsi.Nexus) bool { return a == n })
 }
 
+// inUse counts what the target has not let go of.
+func (d *ramDisk) inUse() (running, nexuses int) {
+	d.state.Lock()
+	defer d.state.Unlock()
+	return len(d.running), len(d.attached)
+}
+
 func (d *ramDisk) Reset(*scsi.Nexus) {
 	d.state.Lock()
 	defer d.state.Unlock()

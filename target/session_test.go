@@ -29,11 +29,8 @@ func TestReinstatement(t *testing.T) {
 	old.write(0, 1, true, make([]byte, sector))
 	hang.wait(1)
 	fresh := r.login()
-	r.disk.state.Lock()
-	running, attached := len(r.disk.running), len(r.disk.attached)
-	r.disk.state.Unlock()
-	if running != 0 || attached != 1 {
-		t.Fatalf("%d commands running, %d nexuses", running, attached)
+	if running, nexuses := r.disk.inUse(); running != 0 || nexuses != 1 {
+		t.Fatalf("%d commands running, %d nexuses", running, nexuses)
 	}
 	old.closed()
 	close(hang.release)
@@ -102,8 +99,9 @@ func TestConnectionReinstatement(t *testing.T) {
 	old.closed()
 	i.command(pdu.SCSICommand{Final: true}, nil)
 	i.good()
-	if s := r.Sessions(""); len(s) != 1 || s[0].Commands != 2 || len(r.disk.attached) != 1 {
-		t.Fatalf("sessions %+v", s)
+	_, nexuses := r.disk.inUse()
+	if s := r.Sessions(""); len(s) != 1 || s[0].Commands != 2 || nexuses != 1 {
+		t.Fatalf("sessions %+v, %d nexuses", s, nexuses)
 	}
 }
 

@@ -250,9 +250,7 @@ func TestCommandsEndWithTheConnection(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the session does not end")
 	}
-	r.disk.state.Lock()
-	defer r.disk.state.Unlock()
-	if len(r.disk.attached) != 0 {
+	if _, nexuses := r.disk.inUse(); nexuses != 0 {
 		t.Fatal("the nexus is still attached")
 	}
 }

@@ -171,7 +171,7 @@ func TestVanishedInitiator(t *testing.T) {
 		if used, n := c.memory.Load(), len(c.tasks); used != 0 || n != 0 {
 			t.Fatalf("%d bytes and %d tasks are left", used, n)
 		}
-		if len(r.Sessions("")) != 0 || len(r.disk.running) != 0 || len(r.disk.attached) != 0 {
+		if running, nexuses := r.disk.inUse(); len(r.Sessions("")) != 0 || running != 0 || nexuses != 0 {
 			t.Fatal("the session is still there")
 		}
 	})

@@ -70,7 +70,7 @@ type Map struct {
 
 	limbo      atomic.Int64 // bytes of evicted pages that are not saved yet
 	copies     atomic.Int64 // bytes of frozen copies in memory
-	dirtyBytes atomic.Int64 // estimate of the size of the pages that the root does not have
+	dirtyBytes atomic.Int64 // estimate of the size of the pages that the root does not have; too low after a crash, never negative
 	partBytes  int          // maxPartBytes, but less in tests
 	softLimit  int64        // of limbo + copies: above it they are written in the background
 	hardLimit  int64        // above it, whoever needs another page waits for that
@@ -132,7 +132,7 @@ func (m *Map) restore() error {
 		return err
 	}
 	m.position, m.hasPosition = st.position, st.hasPosition
-	m.dirtyBytes.Store(st.dirtyBytes)
+	m.dirtyBytes.Store(max(0, st.dirtyBytes))
 	if st.root == nil {
 		st.root = noRoot()
 	}

@@ -107,8 +107,8 @@ func (m *Map) dropStaleNodes() error {
 	})
 }
 
-// DirtyRootBytes estimates, from above, how many bytes a root written now would add to the
-// bucket.
+// DirtyRootBytes estimates how many bytes a root written now would add to the bucket: from above, but after a crash, when some
+// pages are new again that were not counted, until the next root.
 func (m *Map) DirtyRootBytes() int64 {
 	_, n := m.dirty()
 	return n

@@ -135,8 +135,8 @@ func (m *Map) afterChange(s *shard, no uint64, p *page, size int64, n uint16) {
 	if p.gen != s.gen && s.dirty[no/64]&bit(no) == 0 {
 		s.dirty[no/64] |= bit(no)
 		m.dirtyBytes.Add(pageEstimate + entryEstimate*int64(p.n))
-	} else if p.n != n {
-		m.dirtyBytes.Add(entryEstimate * (int64(p.n) - int64(n)))
+	} else if d := entryEstimate * (int64(p.n) - int64(n)); d != 0 && m.dirtyBytes.Add(d) < 0 {
+		m.dirtyBytes.Store(0) // after a crash a page can be marked that was not counted
 	}
 	p.gen, p.unsaved = s.gen, true
 	if d := p.size() - size; d != 0 {
