@@ -46,9 +46,13 @@ rm -rf stamp debs kernels root root.cpio
 mkdir debs kernels
 
 say "downloading two kernels"
-kernel=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image-/ {print $2; exit}')
-[ -n "$kernel" ] || die "apt knows no linux-image-cloud-amd64 (run apt-get update)"
-(cd debs && apt-get -q -o APT::Sandbox::User=root download "$kernel" user-mode-linux >&2)
+download_kernels() {
+	kernel=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image-/ {print $2; exit}')
+	[ -n "$kernel" ] && (cd debs && apt-get -q -o APT::Sandbox::User=root download "$kernel" user-mode-linux >&2)
+}
+# Where apt's lists are older than the archive they name packages that are gone.
+download_kernels || { rm -f debs/* && apt-get update -q >&2 && download_kernels; } ||
+	die "apt cannot download linux-image-cloud-amd64 and user-mode-linux"
 for deb in debs/*.deb; do dpkg-deb -x "$deb" kernels; done
 
 say "installing $user_land"
