@@ -6,10 +6,8 @@ set -uo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 left_out() { echo "left out: $*"; }
 
-packages=(libiscsi-bin libiscsi-dev gcc libc6-dev qemu-utils qemu-block-extra
+packages=(libiscsi-bin libiscsi-dev gcc libc6-dev qemu-utils qemu-block-extra qemu-system-x86
 	mmdebstrap busybox-static cpio kmod iproute2 e2fsprogs)
-# User-mode Linux needs a tap device; without, the guest runs in QEMU.
-[ -c /dev/net/tun ] || packages+=(qemu-system-x86)
 [ "${1:-}" = bench ] && packages+=(tgt istgt s3backer linux-perf)
 
 missing=()
