@@ -1,7 +1,6 @@
 package dir_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -9,9 +8,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"sluice/object"
 	"sluice/object/dir"
@@ -263,36 +263,21 @@ func TestOpenWhereItCannotBe(t *testing.T) {
 func TestHeldLock(t *testing.T) {
 	path := t.TempDir()
 	s := open(t, path)
-	holder := exec.CommandContext(t.Context(), "flock", "--version")
-	if out, err := holder.Output(); err != nil || !strings.Contains(string(out), "util-linux") {
-		t.Skip("needs flock(1) of util-linux")
-	}
-	// flock(1) with --fcntl takes the whole file by an open-file-description lock.
-	holder = exec.CommandContext(t.Context(), "flock", "--fcntl", filepath.Join(path, ".lock"), "sh", "-c", "echo held; read x")
-	in, err := holder.StdinPipe()
+	// A lock of an open file description holds off every other one, of this process, too.
+	holder, err := os.OpenFile(filepath.Join(path, ".lock"), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := holder.StdoutPipe()
-	if err != nil {
+	if err := unix.FcntlFlock(holder.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil { // all of it
 		t.Fatal(err)
-	}
-	if err := holder.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "held\n" {
-		t.Skipf("this flock(1) has no --fcntl: %q, %v", line, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, err := s.Put(ctx, "key", nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("while the lock is held: %v", err)
 	}
-	if err := in.Close(); err != nil {
-		t.Error(err)
-	}
-	if err := holder.Wait(); err != nil {
-		t.Logf("flock: %v", err)
+	if err := holder.Close(); err != nil {
+		t.Fatal(err)
 	}
 	if _, err := s.Put(t.Context(), "key", nil); err != nil {
 		t.Errorf("once it is released: %v", err)
