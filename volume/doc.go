@@ -47,15 +47,18 @@
 //
 // # Files
 //
-//	volume.go   the type, its statistics, changes of the head
-//	open.go     attach, close, detach, abandon      recover.go  the newest state that can be had
-//	write.go    writes, zeros      copy.go  copies   read.go     reads, checksums
-//	seal.go     the open segment and its spare      flush.go    syncs
-//	upload.go   sealed segments to the bucket       pace.go     how uploads give way
-//	keeper.go   sealing, checkpoints, roots, watch  readahead.go  sequential readers
-//	head.go     head.json, names, writer numbers    buffer.go   the upload buffer
-//	claim.go    the ownership of a head             lease.go    an ownership that ends by itself
-//	giveup.go   how an ownership ends               durable.go  flushes that wait for the bucket
-//	cut.go      snapshots                           points.go   recovery points
-//	view.go     a root, read without a volume
+//	volume.go   the type, its statistics, changes of the head  open.go       attach, close, detach, abandon
+//	recover.go  the newest state that can be had               replay.go     the segments behind the map
+//	write.go    writes, zeros                                  copy.go       copies
+//	read.go     reads, checksums                               readahead.go  sequential readers
+//	seal.go     the open segment and its spare                 flush.go      syncs
+//	upload.go   sealed segments to the bucket                  pace.go       how uploads give way
+//	buffer.go   the upload buffer                              waiting.go    what waits, why, since when
+//	keeper.go   sealing, checkpoints, roots, watch             durable.go    flushes that wait for the bucket
+//	mirrored.go what a peer has of a volume                    kept.go       what initiators asked to keep
+//	format.go   the version of a bucket                        head.go       head.json
+//	names.go    create, find, list, delete                     writers.go    writer numbers
+//	claim.go    the ownership of a head                        lease.go      an ownership that ends by itself
+//	giveup.go   how an ownership ends                          cut.go        snapshots
+//	points.go   recovery points                                view.go       a root, read without a volume
 package volume

@@ -71,17 +71,3 @@ func (e *explored) path(from map[uint64]origin, key uint64) []string {
 	slices.Reverse(path)
 	return path
 }
-
-// missing returns which of the steps, given by a part of their names, were never made: they would show nothing.
-func missing(seen map[string]uint16, steps ...string) (never []string) {
-	for _, step := range steps {
-		made := false
-		for name := range seen {
-			made = made || strings.Contains(name, step)
-		}
-		if !made {
-			never = append(never, step)
-		}
-	}
-	return never
-}

@@ -1,11 +1,6 @@
 package ownership
 
-import (
-	"maps"
-	"os"
-	"slices"
-	"testing"
-)
+import "testing"
 
 // leaseScenarios say how much happens.
 var leaseScenarios = map[string]leaseBudget{
@@ -23,31 +18,10 @@ var leaseDeep = map[string]leaseBudget{
 
 // TestLeaseModel visits every state of the leases within some bounds, with clocks that differ, and finds nothing wrong in any.
 func TestLeaseModel(t *testing.T) {
-	all := leaseScenarios
-	if os.Getenv("SLUICE_MODEL") == "deep" {
-		all = leaseDeep
-	}
-	seen, ran := map[string]uint16{}, 0
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		t.Run(name, func(t *testing.T) {
-			e := new(leaseModel).explore(all[name])
-			t.Logf("%d states, %d steps between them, up to %d from the beginning", e.states, e.steps, e.deepest)
-			maps.Copy(seen, e.seen)
-			ran++
-			if e.bad != "" {
-				t.Fatal(e)
-			}
-		})
-	}
-	if ran < len(all) {
-		return // only some were asked for
-	}
-	if never := missing(seen,
+	everyState(t, leaseScenarios, leaseDeep, new(leaseModel).explore,
 		"is killed", "stops in order", "asks to renew", "looks at the head", "sees the head", "acknowledges I/O", "does not acknowledge",
 		"arrive late", "hears that it is done", "hears that the head has changed", "waits for no answer", "misses", "suspended",
-	); never != nil {
-		t.Errorf("never made: %q", never)
-	}
+	)
 }
 
 // TestLeaseMutations takes mechanisms out of the model, and looks for I/O that two gateways answer at a time.

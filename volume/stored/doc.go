@@ -53,8 +53,10 @@
 //
 // # Files
 //
-//	stored.go  the type, open, close     io.go       reads, writes, zeros, flushes
-//	state.go   volume.json               bits.go     files of bits
-//	data.go    the data file             cut.go      snapshots
-//	upload.go  chunks to segments        present.go  restore
+//	stored.go   the type, close         open.go        what is here, and whether it counts
+//	owner.go    the ownership, detach   io.go          reads, writes, zeros, flushes
+//	state.go    volume.json             bits.go        files of bits
+//	data.go     the data file           sync_linux.go  fdatasync
+//	cut.go      snapshots               upload.go      chunks to segments
+//	present.go  restore
 package stored
