@@ -36,14 +36,14 @@ type bitFile struct {
 	words []atomic.Uint64
 }
 
-// openBits opens a file of n bits, or makes one without any set.
-func openBits(path string, vol uuid.UUID, n int64) (*bitFile, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+// openBits opens a file of n bits. With anew it makes one without any set where there is none, or an empty one.
+func openBits(path string, vol uuid.UUID, n int64, anew bool) (*bitFile, error) {
+	f, err := os.OpenFile(path, openFlags(anew), 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening a file of marks: %w", err)
 	}
 	b := &bitFile{f: f}
-	if err := b.load(vol, n); err != nil {
+	if err := b.load(vol, n, anew); err != nil {
 		return nil, errors.Join(fmt.Errorf("reading %s: %w", path, err), f.Close())
 	}
 	return b, nil
@@ -55,13 +55,13 @@ func bitsHead(vol uuid.UUID) []byte {
 	return binary.LittleEndian.AppendUint32(h, crc32.Checksum(h, crc32.MakeTable(crc32.Castagnoli)))
 }
 
-func (b *bitFile) load(vol uuid.UUID, n int64) error {
+func (b *bitFile) load(vol uuid.UUID, n int64, anew bool) error {
 	info, err := b.f.Stat()
 	if err != nil {
 		return err
 	}
 	want := bitsHead(vol)
-	if info.Size() == 0 {
+	if info.Size() == 0 && anew {
 		if _, err := b.f.WriteAt(want, 0); err != nil {
 			return err
 		}

@@ -20,9 +20,9 @@ type dataFile struct {
 	device bool
 }
 
-// openData opens a file, or makes an empty one, or opens a block device.
-func openData(path string) (*dataFile, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+// openData opens a file or a block device. With anew it makes an empty file where there is none.
+func openData(path string, anew bool) (*dataFile, error) {
+	f, err := os.OpenFile(path, openFlags(anew), 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the data of a stored volume: %w", err)
 	}
@@ -46,6 +46,14 @@ func openData(path string) (*dataFile, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return d, nil
+}
+
+// openFlags are those for a file of a volume: only one that begins makes its files.
+func openFlags(anew bool) int {
+	if anew {
+		return os.O_RDWR | os.O_CREATE
+	}
+	return os.O_RDWR
 }
 
 // length returns the size of the file or device in bytes.

@@ -19,7 +19,7 @@ var goldenVolume = uuid.MustParse("6f1d2a3b-4c5d-4e6f-8a9b-0c1d2e3f4a5b")
 func TestGoldenBits(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "bits")
 	want := []int64{0, 1, 63, 64, 130, 199}
-	b, err := openBits(path, goldenVolume, 200)
+	b, err := openBits(path, goldenVolume, 200, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestGoldenBits(t *testing.T) {
 	if err := os.WriteFile(path, old, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if b, err = openBits(path, goldenVolume, 200); err != nil {
+	if b, err = openBits(path, goldenVolume, 200, true); err != nil {
 		t.Fatal(err)
 	}
 	if got := slices.Collect(b.all()); !slices.Equal(got, want) {
@@ -60,7 +60,7 @@ func TestGoldenBits(t *testing.T) {
 	if err := b.close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openBits(path, uuid.New(), 200); err == nil {
+	if _, err := openBits(path, uuid.New(), 200, true); err == nil {
 		t.Error("bits of another volume were taken")
 	}
 }
@@ -88,7 +88,7 @@ func FuzzOpenBits(f *testing.F) {
 		if err := os.WriteFile(path, body, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		b, err := openBits(path, goldenVolume, 100)
+		b, err := openBits(path, goldenVolume, 100, true)
 		if err != nil {
 			return
 		}

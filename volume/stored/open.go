@@ -121,11 +121,14 @@ func (v *Volume) begin(st *state, head *volume.Head) error {
 	if path == "" {
 		path = filepath.Join(v.dir, "data")
 	}
+	first := !st.Begun
 	var err error
-	if v.data, err = openData(path); err != nil {
+	if v.data, err = openData(path, first); err != nil {
+		if !first && errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: %w", ErrNoData, err)
+		}
 		return fmt.Errorf("%w: %w", ErrUnfit, err)
 	}
-	first := !st.Begun
 	if first && head.Root == nil && head.Epoch > 0 {
 		// Never an empty volume in place of one whose data is elsewhere.
 		return fmt.Errorf("%w: volume %q was served before, and no snapshot of it is in the bucket: its data is on that gateway only", ErrNoData, head.Name)
@@ -141,6 +144,10 @@ func (v *Volume) begin(st *state, head *volume.Head) error {
 	}
 	if err := v.openMarks(st, first); err != nil {
 		return err
+	}
+	// The names of all files are on disk before the state says that they are there.
+	if err := syncDir(v.dir); err != nil {
+		return fmt.Errorf("syncing the directory of a stored volume: %w", err)
 	}
 	st.Begun, st.Clean, st.Boot, st.Head = true, false, v.opts.Boot, head
 	if err := st.save(v.dir); err != nil {
@@ -161,13 +168,13 @@ func (v *Volume) openMarks(st *state, first bool) (err error) {
 			}
 		}
 	}
-	if v.dirty, err = v.bits("dirty.0", chunks); err != nil {
+	if v.dirty, err = v.bits("dirty.0", chunks, first); err != nil {
 		return err
 	}
-	if v.spare, err = v.bits("dirty.1", chunks); err != nil {
+	if v.spare, err = v.bits("dirty.1", chunks, first); err != nil {
 		return err
 	}
-	if v.intents, err = v.bits("intents", (chunks+regionChunks-1)/regionChunks); err != nil {
+	if v.intents, err = v.bits("intents", (chunks+regionChunks-1)/regionChunks, first); err != nil {
 		return err
 	}
 	if first && st.Preserve { // all of it is new to the bucket
@@ -187,7 +194,7 @@ func (v *Volume) openMarks(st *state, first bool) (err error) {
 		return err
 	}
 	if !st.Complete {
-		if v.present, err = openPresence(v, exact); err != nil {
+		if v.present, err = openPresence(v, exact, first); err != nil {
 			return err
 		}
 	}
@@ -199,6 +206,12 @@ func (v *Volume) openMarks(st *state, first bool) (err error) {
 	return v.spare.clear()
 }
 
-func (v *Volume) bits(name string, n int64) (*bitFile, error) {
-	return openBits(filepath.Join(v.dir, name), v.id, n)
+// bits opens a file of marks of this volume. Without one nobody knows which chunks a snapshot has to upload, or which are here.
+func (v *Volume) bits(name string, n int64, anew bool) (*bitFile, error) {
+	b, err := openBits(filepath.Join(v.dir, name), v.id, n, anew)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; what it says of the data cannot be told without it. The data is untouched: "+
+			"restore the newest snapshot, or make a volume of a copy of the data with sluice volume create NAME --mode stored --path FILE --preserve", err)
+	}
+	return b, err
 }

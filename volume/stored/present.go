@@ -35,8 +35,8 @@ type presence struct {
 
 // openPresence reads what is known to be here. Where dirty bits are exact, marked chunks are here, too; else a mark on
 // a chunk that is not here means nothing.
-func openPresence(v *Volume, exact bool) (*presence, error) {
-	saved, err := v.bits("present", v.chunks())
+func openPresence(v *Volume, exact, first bool) (*presence, error) {
+	saved, err := v.bits("present", v.chunks(), first)
 	if err != nil {
 		return nil, err
 	}

@@ -12,12 +12,12 @@ import (
 func TestSyncTogether(t *testing.T) {
 	const chunks = 1 << 12
 	dir, id := t.TempDir(), uuid.New()
-	data, err := openData(dir + "/data")
+	data, err := openData(dir+"/data", true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer data.Close()
-	saved, err := openBits(dir+"/present", id, chunks)
+	saved, err := openBits(dir+"/present", id, chunks, true)
 	if err != nil {
 		t.Fatal(err)
 	}
